@@ -1,0 +1,96 @@
+/** What a configuration means once it has been read: the values every other folder works with. Units are in the names. */
+import type { AddressBytes, Prefix } from '../base/address.ts';
+
+export type Role = 'router' | 'server';
+export type EngineName = 'multipath' | 'openvpn';
+
+/** Where in the file a value was said, for messages about it later. */
+export interface Place {
+  file: string;
+  line: number;
+}
+
+/** `config link 'NAME'`: one internet access of the router. */
+export interface LinkConfig {
+  name: string;
+  place: Place;
+  /** The device (`eth1`), or the logical interface of OpenWrt (`wan0`), as the file says it. */
+  interface: string;
+  /** Address or host name of the server as seen from this link. */
+  server: string;
+  /** UDP port of our side; 0 lets the kernel choose. */
+  localPort: number;
+  remotePort: number;
+  /** Table number, or a name from rt_tables; undefined: chosen by yoke. */
+  routingTable?: string;
+  /** The link whose default route the host falls back to. */
+  active: boolean;
+  /** Address and gateway said by hand; undefined: found by themselves. */
+  ipaddr?: Prefix;
+  gateway?: AddressBytes;
+  /** Upper limits; undefined: none. */
+  downBps?: number;
+  upBps?: number;
+  mtu?: number;
+  disabled: boolean;
+}
+
+/** `config interface 'bond'`: the device that the bond appears as, and the host's side of it. */
+export interface BondConfig {
+  place: Place;
+  ifname: string;
+  /** Inner addresses of this end, with their prefix lengths (ipaddr + netmask, ip6addr). */
+  addresses: Prefix[];
+  /** Inner addresses of the other end (remote_ipaddr, remote_ip6addr); router only. */
+  remoteAddresses: AddressBytes[];
+  privateKeyFile?: string;
+  /** The key itself, when the file holds it (`option private_key`). 32 bytes. */
+  privateKey?: Uint8Array;
+  /** The server's public key; router only. 32 bytes. */
+  peerPublicKey?: Uint8Array;
+  presharedKeyFile?: string;
+  /** 32 bytes. */
+  presharedKey?: Uint8Array;
+  /** Router: send all traffic through the bond. */
+  defaultRoute: boolean;
+  /** Prefixes sent through the bond when `defaultRoute` is off. */
+  routes: Prefix[];
+  masquerade: boolean;
+  killswitch: boolean;
+  /** Server: the address its clients appear as; undefined: masquerade. */
+  publicIpaddr?: AddressBytes;
+  /** Server: UDP addresses and ports it listens at. */
+  listen: { address?: AddressBytes; port: number }[];
+  /** Mark of the outer datagrams, so that no rule sends them into the bond again. */
+  fwmark: number;
+  /** Table of the bond's own routes. */
+  routingTable: number;
+  /** First preference of the ip rules yoke adds. */
+  rulePriority: number;
+  mtu?: number;
+  watchdog?: { address?: AddressBytes; periodUs: number; timeoutUs: number; action?: string };
+}
+
+/** `config client 'NAME'`: a router that this server serves. */
+export interface ClientConfig {
+  name: string;
+  place: Place;
+  publicKey: Uint8Array;
+  presharedKeyFile?: string;
+  presharedKey?: Uint8Array;
+  /** Inner addresses and networks behind this client: what it may send from, and what is sent to it. */
+  allowed: Prefix[];
+  disabled: boolean;
+}
+
+/** A whole configuration file. */
+export interface Config {
+  file: string;
+  role: Role;
+  engine: EngineName;
+  bond: BondConfig;
+  /** Router only, in the order of the file. At most 8. */
+  links: LinkConfig[];
+  /** Server only. */
+  clients: ClientConfig[];
+}
