@@ -1,0 +1,71 @@
+/** Ways to make one device of many links, behind one interface. One contract suite runs against every implementation (test/contract/). */
+import type { AddressBytes, Prefix } from '../base/address.ts';
+import type { BondStatus, DropCounts } from '../status/status.ts';
+
+/** One link as the backend needs it: found or said, resolved to numbers. */
+export interface LinkSettings {
+  /** Stable for the life of the process; the path id on the wire (0 to 7). */
+  id: number;
+  name: string;
+  device: string;
+  /** Whether packets can leave by it now (device up, has an address of the server's family). */
+  usable: boolean;
+  localAddress?: AddressBytes;
+  localPort: number;
+  serverAddress: AddressBytes;
+  serverPort: number;
+  /** The device's MTU: the upper bound of the path MTU. */
+  mtu: number;
+  /** Upper limits of the directions; undefined: none. */
+  downBps?: number;
+  upBps?: number;
+}
+
+export interface PeerSettings {
+  name: string;
+  /** 32 bytes. */
+  publicKey: Uint8Array;
+  presharedKey?: Uint8Array;
+  /** What may come from and go to this peer; at the router everything (`0.0.0.0/0`, `::/0`). */
+  allowed: Prefix[];
+}
+
+export interface BackendSettings {
+  role: 'router' | 'server';
+  ifname: string;
+  privateKey: Uint8Array;
+  /** Router: exactly one, the server. Server: its clients. */
+  peers: PeerSettings[];
+  /** Router only. */
+  links: LinkSettings[];
+  /** Server only. */
+  listen: { address?: AddressBytes; port: number }[];
+  fwmark: number;
+  /** Upper bound of the inner MTU said by hand. */
+  mtu?: number;
+  /** Turn off to use the plain path of system calls (no segmentation offload). */
+  offload: boolean;
+}
+
+/** What a backend says by itself, rarely. */
+export type BackendEvent =
+  | { kind: 'mtu'; innerMtu: number }
+  | { kind: 'path'; peer: string; path: string; state: string }
+  | { kind: 'established'; peer: string }
+  | { kind: 'log'; level: 'info' | 'warn' | 'error'; text: string }
+  | { kind: 'failed'; error: Error };
+
+export interface BackendReport {
+  bonds: BondStatus[];
+  drops: DropCounts;
+}
+
+export interface Backend {
+  /** Opens the device and the sockets. Resolves when the device exists; rejects with a YokeError and leaves nothing behind. */
+  start(settings: BackendSettings, onEvent: (event: BackendEvent) => void): Promise<void>;
+  /** Makes the running backend match; what did not change is not disturbed. */
+  set(settings: BackendSettings): Promise<void>;
+  status(): Promise<BackendReport>;
+  /** Says goodbye to the peers, closes the device. Idempotent. */
+  stop(): Promise<void>;
+}
