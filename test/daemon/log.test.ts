@@ -1,0 +1,12 @@
+/** The log line. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openLog } from '../../src/daemon/log.ts';
+
+test('one line per event, with the time unless the reader adds it', () => {
+  const lines: string[] = [];
+  const write = (line: string) => void lines.push(line);
+  openLog({ write, now: () => new Date(0) })('warn', 'a');
+  openLog({ write })('error', 'b\nc');
+  assert.deepEqual(lines, ['1970-01-01T00:00:00.000Z warn a\n', 'error b\n', 'error c\n']);
+});
