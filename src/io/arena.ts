@@ -1,0 +1,82 @@
+/**
+ * The arena: one region of anonymous memory that both the kernel and we see, kept for the life of the process.
+ *
+ *   base ──────────────────────────────────────────────────────────── base + sizeBytes
+ *   │ region │ region │ …                      │ free                 │
+ *   └ bytes[0]        └ take() hands them out upwards, nothing is given back
+ *
+ * V8 frees a Buffer as soon as JavaScript does not use it any more, even while the kernel still writes into it. So no address of
+ * an ordinary Buffer is ever given to a system call: everything lies here, addressed by offset.
+ */
+import koffi from 'koffi';
+import { assert } from '../base/error.ts';
+import { libc, must } from './libc.ts';
+
+const PROT_READ_WRITE = 0x1 | 0x2;
+const MAP_PRIVATE_ANONYMOUS = 0x02 | 0x20;
+const PAGE_BYTES = 4096;
+
+/** A named piece of the arena. */
+export interface Region {
+  readonly name: string;
+  /** Offset from the arena's start. */
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
+/** Memory that system calls may be pointed at. Owns: its pages, until the process ends. */
+export class Arena {
+  /** Address of byte 0. Addresses of user space lie below 2^53, so a Number is exact. */
+  readonly base: number;
+  readonly sizeBytes: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly regions: Region[] = [];
+  #next = 0;
+
+  constructor(base: number, memory: ArrayBuffer) {
+    this.base = base;
+    this.sizeBytes = memory.byteLength;
+    this.bytes = new Uint8Array(memory);
+    this.view = new DataView(memory);
+  }
+
+  /**
+   * Reserves a zeroed region and returns its offset; `align` is a power of two.
+   * Cost: set-up only, never per packet. @throws assertion when the arena was made too small for what the code takes.
+   */
+  take(name: string, sizeBytes: number, align = 64): number {
+    const offset = Math.ceil(this.#next / align) * align;
+    assert(offset + sizeBytes <= this.sizeBytes, `arena: ${name} wants ${sizeBytes} bytes at ${offset}`);
+    this.#next = offset + sizeBytes;
+    this.regions.push({ name, offset, sizeBytes });
+    return offset;
+  }
+
+  /** Bytes not yet taken. Units: bytes. */
+  get freeBytes(): number {
+    return this.sizeBytes - this.#next;
+  }
+
+  /** Writes an address or another 64-bit number (below 2^53) in the machine's byte order, which is little endian here. */
+  setWord(offset: number, value: number): void {
+    this.view.setUint32(offset, value >>> 0, true);
+    this.view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
+  }
+
+  /** Reads what `setWord` wrote. */
+  word(offset: number): number {
+    return this.view.getUint32(offset, true) + this.view.getUint32(offset + 4, true) * 0x1_0000_0000;
+  }
+}
+
+/**
+ * Maps a new arena. Untouched pages cost nothing, so be generous.
+ * @throws YokeError (host) when the kernel has no memory for us.
+ */
+export function openArena(sizeBytes: number): Arena {
+  const size = Math.ceil(sizeBytes / PAGE_BYTES) * PAGE_BYTES;
+  const base = libc.mmap(0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as number;
+  must(base, 'memory', `${size} bytes for packets`, 'free some memory or lower the buffer limits');
+  return new Arena(base, koffi.view(base, size));
+}
