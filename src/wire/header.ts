@@ -5,6 +5,9 @@
  * sequence arithmetic. Nothing here allocates, throws on what a peer sent, or looks outside `off … off + length`; the callers have
  * room and length checked. Numbers are big endian. Source of every layout: docs/protocol.md §1, §4.
  */
+import { TAG_BYTES } from './aead.ts';
+
+export { TAG_BYTES };
 
 /** The protocol's version, in the low bits of the first byte of handshake datagrams. */
 export const VERSION = 1;
@@ -27,8 +30,6 @@ export const COOKIE_REPLY_BYTES = 64;
 export const HEADER_BYTES = 8;
 /** The data header inside the seal. Units: bytes. */
 export const DATA_HEADER_BYTES = 4;
-/** The AEAD's tag at the end. Units: bytes. */
-export const TAG_BYTES = 16;
 /** The AEAD's nonce. Units: bytes. */
 export const NONCE_BYTES = 12;
 /** What stands around an inner packet inside the UDP payload: header, data header, tag. Units: bytes. */
