@@ -32,6 +32,8 @@ export interface LinkConfig {
   downBps?: number;
   upBps?: number;
   mtu?: number;
+  /** Device of the tunnel through this link; engine openvpn only. */
+  tunnel?: string;
   disabled: boolean;
 }
 
@@ -83,6 +85,14 @@ export interface ClientConfig {
   disabled: boolean;
 }
 
+/** `config openvpn` or `config openvpn-server`: options of OpenVPN as the file says them; engine openvpn only. */
+export interface OpenvpnConfig {
+  section: 'openvpn' | 'openvpn-server';
+  name?: string;
+  place: Place;
+  options: { name: string; value: string; place: Place }[];
+}
+
 /** A whole configuration file. */
 export interface Config {
   file: string;
@@ -93,4 +103,6 @@ export interface Config {
   links: LinkConfig[];
   /** Server only. */
   clients: ClientConfig[];
+  /** Engine openvpn only. */
+  openvpn?: OpenvpnConfig[];
 }

@@ -1,0 +1,315 @@
+/** Every option of every section: the one table that reading, messages and docs/config.md are made of. */
+import type { EngineName, Role } from './config.ts';
+import type { Kind } from './kinds.ts';
+import * as kind from './kinds.ts';
+
+/** One option. */
+export interface OptionSpec<T> {
+  readonly kind: Kind<T>;
+  /** With engine openvpn, which checks more of its options itself. Undefined: the same. */
+  readonly openvpnKind?: Kind<T>;
+  /** It may be said several times (`list`), or once with values between blanks (`option`). */
+  readonly many?: boolean;
+  /** What it is when it is not said, as the file would say it. */
+  readonly default?: string;
+  /** What happens when it is not said and there is no default value, for docs/config.md. */
+  readonly otherwise?: string;
+  /** Its absence is an error (where role and engine are those named here). */
+  readonly required?: boolean;
+  /** Undefined: both. */
+  readonly role?: Role;
+  /** Undefined: both. */
+  readonly engine?: EngineName;
+  /** One sentence or two for docs/config.md. */
+  readonly doc: string;
+}
+
+/** A section type with its options. */
+export interface SectionSpec<S extends Specs = Specs> {
+  readonly type: string;
+  /** How its first line is written. */
+  readonly heading: string;
+  readonly role?: Role;
+  readonly engine?: EngineName;
+  readonly doc: string;
+  /** Undefined: any option is taken as it is. */
+  readonly options?: S;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table of options of different types; each is read by its own kind.
+export type Specs = Readonly<Record<string, OptionSpec<any>>>;
+
+const is = <T>(spec: OptionSpec<T>): OptionSpec<T> => spec;
+
+const DISABLED = {
+  disabled: is({ kind: kind.flag, default: '0', doc: 'Leave this section alone, as if it were not there.' }),
+  enabled: is({ kind: kind.flag, default: '1', doc: "The same the other way round: `'0'` disables." }),
+};
+
+/** Links of a router, at most. Source: docs/protocol.md §1, a path id is 0 to 7. */
+export const MAX_LINKS = 8;
+
+/** `config link 'NAME'`. */
+export const LINK_OPTIONS = {
+  interface: is({
+    kind: kind.device,
+    required: true,
+    doc: 'The device of this internet access (`eth1`, `ppp0`, `wwan0`), or the logical interface of OpenWrt (`wan0`).',
+  }),
+  server: is({
+    kind: kind.host,
+    // OpenVPN reads it; and the article's file, whose server is words in angle brackets, stays readable.
+    openvpnKind: kind.text,
+    role: 'router',
+    required: true,
+    doc: 'The server as seen from this link: host name, IPv4 or IPv6 address. Several links may name the same one.',
+  }),
+  remote_port: is({ kind: kind.port(1), default: '1194', doc: "The server's UDP port." }),
+  local_port: is({ kind: kind.port(0), default: '0', doc: "UDP port of this end; `'0'` lets the kernel choose." }),
+  down: is({
+    kind: kind.rate('8kbit', '100gbit'),
+    otherwise: 'no limit',
+    doc: "Upper limit from the internet to here. Not needed: each link's capacity is found by itself.",
+  }),
+  up: is({
+    kind: kind.rate('8kbit', '100gbit'),
+    otherwise: 'no limit',
+    doc: 'Upper limit from here to the internet.',
+  }),
+  ipaddr: is({
+    kind: kind.hostPrefix(),
+    otherwise: 'found by itself',
+    doc: 'Address of this end on the link, where it is not to be found by itself.',
+  }),
+  netmask: is({ kind: kind.netmask, otherwise: 'the length behind `ipaddr`', doc: 'Netmask of `ipaddr` (IPv4).' }),
+  gateway: is({ kind: kind.address(), otherwise: 'found by itself', doc: 'Next hop of the link.' }),
+  mtu: is({
+    kind: kind.whole(576, 65535, 'a number of bytes'),
+    otherwise: "found by probing, at most the device's",
+    doc: 'Largest outer IP packet on this link. Units: bytes.',
+  }),
+  active: is({
+    kind: kind.flag,
+    default: '0',
+    doc: "The link that holds the host's own default route, and that the host falls back to. One link at most.",
+  }),
+  routing_table: is({
+    kind: kind.table,
+    otherwise: 'chosen by yoke',
+    doc: "Table for this link's own default route: a number, or a name from rt_tables.",
+  }),
+  tunnel: is({
+    kind: kind.newDevice,
+    engine: 'openvpn',
+    otherwise: 'chosen by yoke',
+    doc: 'Device of the OpenVPN tunnel through this link.',
+  }),
+  ...DISABLED,
+};
+
+/** `config interface 'bond'`. */
+export const BOND_OPTIONS = {
+  role: is({
+    kind: kind.choice('router', 'server'),
+    default: 'router',
+    doc: 'Which end this is: the router has the links, the server has the clients.',
+  }),
+  engine: is({
+    kind: kind.choice('multipath', 'openvpn'),
+    otherwise: "`'multipath'`; `'openvpn'` when the file has an `openvpn` or `openvpn-server` section",
+    doc: "How one device is made of many links: yoke's own protocol, or OpenVPN tunnels under the kernel's bonding driver.",
+  }),
+  ifname: is({ kind: kind.newDevice, default: 'bond0', doc: 'Name of the device that the bond appears as.' }),
+  ipaddr: is({
+    kind: kind.hostPrefix(4),
+    many: true,
+    doc: 'Inner IPv4 address of this end, `10.0.0.2/24` or with `netmask`. One of `ipaddr` and `ip6addr` is needed.',
+  }),
+  netmask: is({ kind: kind.netmask, otherwise: 'the length behind `ipaddr`', doc: 'Netmask of `ipaddr`.' }),
+  ip6addr: is({ kind: kind.hostPrefix(6), many: true, doc: 'Inner IPv6 address of this end, `fd00:796f::2/64`.' }),
+  remote_ipaddr: is({ kind: kind.address(4), role: 'router', doc: 'Inner IPv4 address of the server.' }),
+  remote_ip6addr: is({ kind: kind.address(6), role: 'router', doc: 'Inner IPv6 address of the server.' }),
+  private_key_file: is({
+    kind: kind.path,
+    engine: 'multipath',
+    doc: 'File with the private key of this end, as `yoke keygen` prints it. This or `private_key` is needed.',
+  }),
+  private_key: is({
+    kind: kind.secretKey,
+    engine: 'multipath',
+    doc: 'The private key itself; the configuration file must then be readable by its owner only.',
+  }),
+  public_key: is({
+    kind: kind.publicKey,
+    role: 'router',
+    engine: 'multipath',
+    required: true,
+    doc: 'The public key of the server, as `yoke pubkey` prints it there.',
+  }),
+  preshared_key_file: is({
+    kind: kind.path,
+    role: 'router',
+    engine: 'multipath',
+    otherwise: 'none',
+    doc: 'File with a key that both ends share, mixed into the handshake. On the server it stands with the client.',
+  }),
+  preshared_key: is({
+    kind: kind.secretKey,
+    role: 'router',
+    engine: 'multipath',
+    otherwise: 'none',
+    doc: 'The shared key itself.',
+  }),
+  default_route: is({
+    kind: kind.flag,
+    role: 'router',
+    default: '1',
+    doc: "Send everything through the bond. The host's own default route stays, behind a rule.",
+  }),
+  route: is({
+    kind: kind.network,
+    role: 'router',
+    many: true,
+    otherwise: 'none',
+    doc: "Network to send through the bond when `default_route` is `'0'`.",
+  }),
+  masquerade: is({
+    kind: kind.flag,
+    default: '1',
+    doc:
+      'Router: what leaves through the bond has the address of the bond. Server: what leaves to the internet has the address of the server. ' +
+      "With `'0'` on the router, the networks behind it are `allowed_ip` of its client section on the server.",
+  }),
+  killswitch: is({
+    kind: kind.flag,
+    role: 'router',
+    default: '0',
+    doc: 'Never fall back to a plain link: what would go through the bond is dropped while the bond is down.',
+  }),
+  public_ipaddr: is({
+    kind: kind.address(4),
+    role: 'server',
+    otherwise: 'the address of the device that leads out',
+    doc: 'Address that clients appear as on the internet, where the server has several.',
+  }),
+  listen: is({
+    kind: kind.listen,
+    role: 'server',
+    engine: 'multipath',
+    many: true,
+    doc: "UDP address and port to listen at: `'0.0.0.0:1194'`, `'[::]:1194'`, or a port alone for every address.",
+  }),
+  listen_port: is({
+    kind: kind.port(1),
+    role: 'server',
+    engine: 'multipath',
+    otherwise: "`'1194'` when there is no `listen` either",
+    doc: 'UDP port to listen at on every address; the short form of `listen`.',
+  }),
+  mtu: is({
+    kind: kind.whole(576, 65535, 'a number of bytes'),
+    otherwise: 'follows the links',
+    doc: 'Largest inner packet; at least 1280 with an IPv6 address. Units: bytes.',
+  }),
+  fwmark: is({
+    kind: kind.whole(1, 0xffffffff, 'a mark'),
+    default: '30327',
+    doc: "Mark of yoke's own datagrams, so that no rule sends them into the bond again. Decimal, or hex with 0x.",
+  }),
+  routing_table: is({ kind: kind.tableNumber, default: '30327', doc: "Table of the bond's own routes." }),
+  rule_priority: is({
+    kind: kind.whole(1, 32700, 'a rule preference'),
+    default: '700',
+    doc: 'First preference of the ip rules that yoke adds; the next few are its own too.',
+  }),
+  watchdog: is({
+    kind: kind.flag,
+    role: 'router',
+    default: '0',
+    doc: 'Ping through the bond, and act when nothing answers.',
+  }),
+  watchdog_ip: is({
+    kind: kind.address(),
+    role: 'router',
+    otherwise: '`remote_ipaddr`',
+    doc: 'Address that the watchdog pings.',
+  }),
+  watchdog_period: is({
+    kind: kind.time('1s', '1h'),
+    role: 'router',
+    default: '10',
+    doc: 'Time between two pings; a bare number is seconds.',
+  }),
+  watchdog_timeout: is({
+    kind: kind.time('1s', '24h'),
+    role: 'router',
+    default: '60',
+    doc: 'Act when nothing was heard for so long; at least `watchdog_period`.',
+  }),
+  watchdog_action: is({
+    kind: kind.command,
+    role: 'router',
+    otherwise: 'the links are connected anew',
+    doc: 'Program to run then, by its absolute path, with arguments between blanks. No shell reads it.',
+  }),
+};
+
+/** `config client 'NAME'`. */
+export const CLIENT_OPTIONS = {
+  public_key: is({
+    kind: kind.publicKey,
+    required: true,
+    doc: "The client's public key, as `yoke pubkey` prints it on the router.",
+  }),
+  ipaddr: is({
+    kind: kind.address(4),
+    many: true,
+    doc: 'Inner IPv4 address of the client. One of `ipaddr`, `ip6addr` and `allowed_ip` is needed.',
+  }),
+  ip6addr: is({ kind: kind.address(6), many: true, doc: 'Inner IPv6 address of the client.' }),
+  allowed_ip: is({
+    kind: kind.network,
+    many: true,
+    otherwise: 'none',
+    doc: 'Network behind the client: it may send from there, and packets for it go there.',
+  }),
+  preshared_key_file: is({ kind: kind.path, otherwise: 'none', doc: 'File with the key shared with this client.' }),
+  preshared_key: is({ kind: kind.secretKey, otherwise: 'none', doc: 'The shared key itself.' }),
+  ...DISABLED,
+};
+
+/** The sections of the file, in the order of docs/config.md. */
+export const SECTIONS: readonly SectionSpec[] = [
+  {
+    type: 'interface',
+    heading: "config interface 'bond'",
+    doc: 'The bond itself: one section, on either end.',
+    options: BOND_OPTIONS,
+  },
+  {
+    type: 'link',
+    heading: "config link 'NAME'",
+    doc: `One internet access of the router; 1 to ${MAX_LINKS} sections. Without a name it is called as its interface.`,
+    options: LINK_OPTIONS,
+  },
+  {
+    type: 'client',
+    heading: "config client 'NAME'",
+    role: 'server',
+    engine: 'multipath',
+    doc: 'One router that the server serves.',
+    options: CLIENT_OPTIONS,
+  },
+  {
+    type: 'openvpn',
+    heading: 'config openvpn',
+    engine: 'openvpn',
+    doc: "OpenVPN's own options for the router's tunnels, with `_` for `-`; handed on as they are.",
+  },
+  {
+    type: 'openvpn-server',
+    heading: 'config openvpn-server',
+    engine: 'openvpn',
+    doc: "The same for the server's end.",
+  },
+];
