@@ -1,7 +1,9 @@
 /** Status: one JSON value, the contract of the command line, the page and the metrics. Rates are computed by readers from two of these. */
 
-/** glorytun's lesson: states that an operator understands. */
-export type PathState = 'closed' | 'waiting' | 'up' | 'suspect' | 'down';
+import type { PathState } from '../bond/path.ts';
+import type { Verdict } from '../health/verdict.ts';
+
+export type { PathState };
 
 /** One path, measured. Counters grow from the start of the association; units are in the names. */
 export interface PathStatus {
@@ -54,6 +56,22 @@ export interface BondStatus {
 /** Datagrams that were refused, by reason. */
 export type DropCounts = Record<string, number>;
 
+/** One link of a router, as the host sees it. */
+export interface LinkStatus {
+  name: string;
+  device: string;
+  usable: boolean;
+  /** Why it cannot carry anything now; empty when it can. */
+  reason: string;
+  /** Its own address and next hop in the family of its server; empty when there is none. */
+  address: string;
+  gateway: string;
+  /** The address it sends to; empty while the name has none. */
+  server: string;
+  verdict: Verdict;
+}
+
+/** The whole of an instance. */
 export interface Status {
   version: 1;
   role: 'router' | 'server';
@@ -65,7 +83,8 @@ export interface Status {
   rssBytes: number;
   bonds: BondStatus[];
   drops: DropCounts;
-  /** Router: links that cannot carry anything now, and why. */
-  links: { name: string; device: string; usable: boolean; reason: string; address: string; gateway: string }[];
+  /** Router: every link of the configuration that is not disabled. */
+  links: LinkStatus[];
+  /** What an operator should know, in whole sentences. */
   warnings: string[];
 }

@@ -1,0 +1,551 @@
+/**
+ * All bonds of one process: sessions and handshakes (docs/protocol.md §3), the datagram's way to its bond, timers, transmits.
+ *
+ *   datagram ─▶ handleDatagram ─┬─ 1, 2, 3: handshake ─▶ peer ─▶ new session
+ *                               └─ 4, 5: receiver index ─▶ session ─▶ peer's Bond ─▶ pollDelivered
+ *   handleTimeout ─▶ every bond, handshakes due          pollTransmit ─▶ handshake messages, then the bonds in turn
+ */
+import { assert } from '../base/error.ts';
+import type { Memory } from '../base/memory.ts';
+import type { AeadProvider } from '../wire/aead.ts';
+import { COOKIE_LIFETIME_US, CookieJar, LoadMeter } from '../wire/cookie.ts';
+import type { HandshakeCrypto } from '../wire/crypto.ts';
+import {
+  ASSOCIATION_ID_BYTES,
+  CIPHER_AES_256_GCM,
+  CIPHER_CHACHA20_POLY1305,
+  chooseCipher,
+  cipherName,
+  Initiator,
+  Responder,
+  type SessionKeys,
+} from '../wire/handshake.ts';
+import {
+  datagramType,
+  HEADER_BYTES,
+  MAX_PATHS,
+  readIndex,
+  readPacketNumberLow,
+  readPath,
+  TAG_BYTES,
+  TYPE_CONTROL,
+  TYPE_COOKIE_REPLY,
+  TYPE_DATA,
+  TYPE_INITIATION,
+  TYPE_RESPONSE,
+} from '../wire/header.ts';
+import { Bond, type BondOwner, type DatagramDrop, type Transmit } from './bond.ts';
+import { ENDPOINT_BYTES, type Path, type PathState } from './path.ts';
+import { DATA_HEADER_AT, MAX_PACKET_BYTES, NONE, PacketPool, SLOT_BYTES } from './pool.ts';
+import { Session } from './session.ts';
+
+/** Handshake messages that wait to be sent; more are not made. */
+const OUTBOX_LIMIT = 64;
+/** Source: docs/protocol.md §3.4. */
+const RETRY_FIRST_US = 500_000;
+const RETRY_MOST_US = 2_000_000;
+/** Without a path for so long, a new handshake is tried: the server may have been restarted. */
+const ALL_DOWN_US = 300_000;
+const SESSION_SLOTS = 1 << 14;
+/** Events that nobody fetched; later ones are dropped. */
+const EVENTS_LIMIT = 256;
+const REMOTE_BYTES = 28;
+
+/** What happened, for the log; rare. */
+export type EndpointEvent =
+  | { kind: 'path'; peer: string; path: number; state: PathState }
+  | { kind: 'established'; peer: string; cipher: string; again: boolean }
+  | { kind: 'closed'; peer: string }
+  | { kind: 'unknown-peer'; publicKey: Uint8Array; fromAt: number };
+
+/** One peer: its keys, its bond, its sessions. */
+export class Peer {
+  readonly name: string;
+  readonly publicKey: Uint8Array;
+  readonly presharedKey: Uint8Array | undefined;
+  readonly bond: Bond;
+  /** Router only. */
+  initiator: Initiator | undefined;
+  current: Session | undefined;
+  previous: Session | undefined;
+  /** Responder: made, but no datagram has come under it yet. */
+  next: Session | undefined;
+  nextAssociation: Uint8Array | undefined;
+  remoteAssociation: Uint8Array | undefined;
+  /** The latest accepted initiation's. */
+  timestampUs = 0;
+  retryAtUs = 0;
+  retryUs = RETRY_FIRST_US;
+  downSinceUs = 0;
+  readonly cookies: ({ value: Uint8Array; sinceUs: number } | undefined)[] = new Array(MAX_PATHS).fill(undefined);
+
+  constructor(name: string, publicKey: Uint8Array, presharedKey: Uint8Array | undefined, bond: Bond) {
+    this.name = name;
+    this.publicKey = publicKey;
+    this.presharedKey = presharedKey;
+    this.bond = bond;
+  }
+}
+
+export interface EndpointOptions {
+  memory: Memory;
+  /** Takes bytes of the memory for good. */
+  allocate: (sizeBytes: number) => number;
+  aead: AeadProvider;
+  crypto: HandshakeCrypto;
+  privateKey: Uint8Array;
+  role: 'router' | 'server';
+  /** Inner packets held at once by all bonds. */
+  poolSlots: number;
+  /** Whether this CPU has AES instructions. */
+  hasAes: boolean;
+  /** Microseconds since 1970 at `nowUs` = 0. */
+  wallOffsetUs: number;
+  /** Sets ECN CE on an inner packet; says whether it could. */
+  markCe: (offset: number, length: number) => boolean;
+}
+
+interface OutMessage {
+  bytes: Uint8Array;
+  /** A copy of the endpoint record. */
+  endpoint: Uint8Array;
+}
+
+export class Endpoint implements BondOwner {
+  readonly pool: PacketPool;
+  readonly peers: Peer[] = [];
+  /** Datagrams dropped, by reason. */
+  readonly drops: Record<string, number> = {};
+  readonly events: EndpointEvent[] = [];
+
+  private readonly o: EndpointOptions;
+  private readonly memory: Memory;
+  private readonly publicKey: Uint8Array;
+  private readonly responder: Responder;
+  private readonly jar: CookieJar;
+  private readonly load = new LoadMeter();
+  private readonly association: Uint8Array;
+  private readonly sessions: (Session | undefined)[] = [];
+  private readonly sessionPeers: (Peer | undefined)[] = [];
+  private readonly outbox: OutMessage[] = [];
+  private readonly outEndpointAt: number;
+  private readonly delivered: Int32Array;
+  private deliveredHead = 0;
+  private deliveredTail = 0;
+  private turn = 0;
+  private readonly cipherMask = CIPHER_AES_256_GCM | CIPHER_CHACHA20_POLY1305;
+  private readonly preferred: number;
+
+  constructor(options: EndpointOptions) {
+    this.o = options;
+    this.memory = options.memory;
+    this.pool = new PacketPool(options.memory, options.allocate(options.poolSlots * SLOT_BYTES), options.poolSlots);
+    this.publicKey = options.crypto.publicKey(options.privateKey);
+    this.responder = new Responder({
+      crypto: options.crypto,
+      privateKey: options.privateKey,
+      publicKey: this.publicKey,
+    });
+    this.jar = new CookieJar(options.crypto, this.publicKey);
+    this.association = options.crypto.random(ASSOCIATION_ID_BYTES);
+    this.outEndpointAt = options.allocate(ENDPOINT_BYTES);
+    this.delivered = new Int32Array(options.poolSlots + 1);
+    this.preferred = options.hasAes ? CIPHER_AES_256_GCM : CIPHER_CHACHA20_POLY1305;
+  }
+
+  /** A peer to serve, or at the router the server. */
+  addPeer(name: string, publicKey: Uint8Array, presharedKey: Uint8Array | undefined): Peer {
+    const bond = new Bond({
+      name,
+      memory: this.memory,
+      pool: this.pool,
+      owner: this,
+      endpointsAt: this.o.allocate(MAX_PATHS * ENDPOINT_BYTES),
+      opensPaths: this.o.role === 'server',
+      markCe: this.o.markCe,
+    });
+    const peer = new Peer(name, publicKey, presharedKey, bond);
+    if (this.o.role === 'router') {
+      peer.initiator = new Initiator({
+        crypto: this.o.crypto,
+        privateKey: this.o.privateKey,
+        peerPublicKey: publicKey,
+        presharedKey,
+      });
+    }
+    this.peers.push(peer);
+    return peer;
+  }
+
+  removePeer(peer: Peer, nowUs: number): void {
+    this.dropSessions(peer);
+    peer.bond.free(nowUs);
+    this.peers.splice(this.peers.indexOf(peer), 1);
+  }
+
+  /** Router: the next `handleTimeout` begins a handshake, whatever the back-off was. */
+  setHandshakeDue(peer: Peer, nowUs: number): void {
+    peer.retryAtUs = nowUs;
+    peer.retryUs = RETRY_FIRST_US;
+  }
+
+  /** An inner packet for a peer, in a slot of the pool with bucket, length and flags set. Takes ownership. */
+  handlePacket(peer: Peer, slot: number, nowUs: number): void {
+    peer.bond.handlePacket(slot, nowUs);
+  }
+
+  /** A datagram: `length` bytes at `at`, from the endpoint record at `fromAt`. Nothing in it is believed before it is authenticated. */
+  handleDatagram(at: number, length: number, fromAt: number, nowUs: number): void {
+    const { view } = this.memory;
+    switch (datagramType(view, at, length)) {
+      case TYPE_DATA:
+      case TYPE_CONTROL: {
+        const index = readIndex(view, at);
+        const session = this.sessions[index & (SESSION_SLOTS - 1)];
+        if (session === undefined || session.localIndex !== index || session.isExpired(nowUs)) this.drop('no-session');
+        else this.handleTransport(session, at, length, fromAt, nowUs);
+        break;
+      }
+      case TYPE_INITIATION:
+        this.handleInitiation(this.copy(at, length), fromAt, nowUs);
+        break;
+      case TYPE_RESPONSE:
+        this.handleResponse(this.copy(at, length), nowUs);
+        break;
+      case TYPE_COOKIE_REPLY:
+        this.handleCookieReply(this.copy(at, length), fromAt, nowUs);
+        break;
+      default:
+        this.drop('bad-form');
+    }
+  }
+
+  /** The next inner packet in order, or NONE. The caller owns the slot and gives it back to the pool. */
+  pollDelivered(): number {
+    if (this.deliveredHead === this.deliveredTail) return NONE;
+    const slot = this.delivered[this.deliveredHead];
+    this.deliveredHead = (this.deliveredHead + 1) % this.delivered.length;
+    return slot;
+  }
+
+  /** When `handleTimeout` wants to be called. */
+  pollTimeout(): number {
+    let t = Number.POSITIVE_INFINITY;
+    for (const peer of this.peers) {
+      t = Math.min(t, peer.bond.pollTimeout());
+      if (peer.initiator !== undefined) t = Math.min(t, this.handshakeAt(peer));
+    }
+    return t;
+  }
+
+  handleTimeout(nowUs: number): void {
+    for (const peer of this.peers) {
+      peer.bond.handleTimeout(nowUs);
+      if (peer.initiator !== undefined && nowUs >= this.handshakeAt(peer)) this.initiate(peer, nowUs);
+      if (peer.previous?.isExpired(nowUs)) peer.previous = this.forget(peer.previous);
+      if (peer.next?.isExpired(nowUs)) peer.next = this.forget(peer.next);
+      if (peer.current?.isExpired(nowUs)) {
+        peer.current = this.forget(peer.current);
+        peer.bond.session = undefined;
+      }
+    }
+  }
+
+  /** The next run to send, made in 64 KB at `bufferAt`; false when there is none. */
+  pollTransmit(out: Transmit, bufferAt: number, nowUs: number): boolean {
+    const message = this.outbox.shift();
+    if (message !== undefined) {
+      this.memory.bytes.set(message.endpoint, this.outEndpointAt);
+      this.memory.bytes.set(message.bytes, bufferAt);
+      out.endpointAt = this.outEndpointAt;
+      out.at = bufferAt;
+      out.totalBytes = message.bytes.length;
+      out.segmentBytes = message.bytes.length;
+      out.isMtuProbe = false;
+      return true;
+    }
+    const n = this.peers.length;
+    for (let i = 0; i < n; i++) {
+      const peer = this.peers[(this.turn + i) % n];
+      if (peer.bond.pollTransmit(out, bufferAt, nowUs)) {
+        this.transmitting = peer.bond;
+        // A bond keeps its turn for one run, so that many clients share the wake-up evenly.
+        this.turn = (this.turn + i + 1) % n;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whose run `pollTransmit` made last. */
+  transmitting: Bond | undefined;
+
+  deliver(_bond: Bond, slot: number): void {
+    this.delivered[this.deliveredTail] = slot;
+    this.deliveredTail = (this.deliveredTail + 1) % this.delivered.length;
+  }
+
+  handlePathState(bond: Bond, path: Path, state: PathState, nowUs: number): void {
+    const peer = this.peers.find((p) => p.bond === bond);
+    if (peer === undefined) return;
+    if (!bond.isUp && (state === 'suspect' || state === 'down' || state === 'closed')) peer.downSinceUs = nowUs;
+    this.say({ kind: 'path', peer: peer.name, path: path.id, state });
+  }
+
+  /** The peer stops: nothing of it is kept but its keys. */
+  handleClose(bond: Bond, nowUs: number): void {
+    const peer = this.peers.find((p) => p.bond === bond);
+    if (peer === undefined) return;
+    // The session's keys are in use by the datagram that said so: they are freed when the timer finds them expired.
+    for (const path of bond.paths) if (this.o.role === 'server') path?.close(nowUs);
+    bond.session = undefined;
+    peer.remoteAssociation = undefined;
+    peer.retryAtUs = nowUs + RETRY_FIRST_US;
+    this.say({ kind: 'closed', peer: peer.name });
+  }
+
+  private handleTransport(session: Session, at: number, length: number, fromAt: number, nowUs: number): void {
+    const peer = this.sessionPeers[session.localIndex & (SESSION_SLOTS - 1)];
+    if (peer === undefined) {
+      this.drop('no-session');
+      return;
+    }
+    const slot = this.pool.take();
+    if (slot === NONE) {
+      this.drop('no-slot');
+      return;
+    }
+    if (session === peer.next && !this.confirm(peer, session, at, length, slot, nowUs)) {
+      this.pool.give(slot);
+      this.drop('not-authentic');
+      return;
+    }
+    const { bond } = peer;
+    bond.kept = false;
+    const result: DatagramDrop = bond.handleDatagram(session, at, length, fromAt, slot, nowUs);
+    if (!bond.kept) this.pool.give(slot);
+    if (result !== 'ok') this.drop(result);
+  }
+
+  /** Responder: the first datagram under a new session proves that the initiator has it. Only now does the old one step back. */
+  private confirm(peer: Peer, session: Session, at: number, length: number, slot: number, nowUs: number): boolean {
+    const { view } = this.memory;
+    const isNewAssociation = !sameBytes(peer.nextAssociation, peer.remoteAssociation);
+    if (isNewAssociation) {
+      // Its packet numbers begin at 0, which the window of the old association would refuse: so it is opened here first.
+      const plainBytes = length - HEADER_BYTES - TAG_BYTES;
+      if (plainBytes > MAX_PACKET_BYTES) return false;
+      const id = readPath(view, at);
+      const plainAt = this.pool.at(slot) + DATA_HEADER_AT;
+      const pn = readPacketNumberLow(view, at);
+      if (!session.openKey.open(id, pn, at, HEADER_BYTES, at + HEADER_BYTES, plainBytes, plainAt)) return false;
+      peer.bond.reset(nowUs);
+    }
+    peer.remoteAssociation = peer.nextAssociation;
+    peer.next = undefined;
+    this.promote(peer, session, !isNewAssociation);
+    return true;
+  }
+
+  private promote(peer: Peer, session: Session, again: boolean): void {
+    if (peer.previous !== undefined) this.forget(peer.previous);
+    peer.previous = peer.current;
+    peer.current = session;
+    peer.bond.session = session;
+    for (const path of peer.bond.paths) if (path !== undefined && path.state !== 'closed') path.pingDue = true;
+    this.say({ kind: 'established', peer: peer.name, cipher: session.cipher, again });
+  }
+
+  private handshakeAt(peer: Peer): number {
+    const { current, bond } = peer;
+    if (!bond.paths.some((p) => p !== undefined && p.state !== 'closed')) return Number.POSITIVE_INFINITY;
+    if (current === undefined || bond.session === undefined) return peer.retryAtUs;
+    if (!bond.isUp) return Math.max(peer.retryAtUs, Math.max(peer.downSinceUs, current.createdUs) + ALL_DOWN_US);
+    return Math.max(peer.retryAtUs, current.rekeyAtUs);
+  }
+
+  private initiate(peer: Peer, nowUs: number): void {
+    const { initiator } = peer;
+    assert(initiator !== undefined, 'the router initiates');
+    if (peer.next !== undefined) peer.next = this.forget(peer.next);
+    const index = this.reserve(peer);
+    const timestampUs = Math.max(Math.floor(nowUs + this.o.wallOffsetUs), peer.timestampUs + 1);
+    peer.timestampUs = timestampUs;
+    const message = initiator.begin(index, timestampUs, this.association, this.cipherMask, this.preferred);
+    for (const path of peer.bond.paths) {
+      if (path === undefined || path.state === 'closed' || !path.hasEndpoint) continue;
+      const cookie = peer.cookies[path.id];
+      const stamped = message.slice();
+      initiator.stamp(stamped, cookie && nowUs - cookie.sinceUs < COOKIE_LIFETIME_US ? cookie.value : undefined);
+      this.post(stamped, path.endpointAt);
+    }
+    const jitter = 0.8 + (0.4 * this.o.crypto.random(1)[0]) / 255;
+    peer.retryAtUs = nowUs + peer.retryUs * jitter;
+    peer.retryUs = Math.min(RETRY_MOST_US, peer.retryUs * 2);
+  }
+
+  private handleInitiation(bytes: Uint8Array, fromAt: number, nowUs: number): void {
+    if (this.o.role !== 'server') {
+      this.drop('not-expected');
+      return;
+    }
+    if (!this.responder.checkMac1(bytes)) {
+      this.drop('bad-mac1');
+      return;
+    }
+    if (this.load.count(nowUs)) {
+      const source = this.copy(fromAt, REMOTE_BYTES);
+      if (!this.jar.checkMac2(bytes, source, nowUs)) {
+        this.post(this.jar.cookieReply(bytes, source, nowUs), fromAt);
+        this.drop('under-load');
+        return;
+      }
+    }
+    const opened = this.responder.open(bytes);
+    if (typeof opened === 'string') {
+      this.drop(opened);
+      return;
+    }
+    const peer = this.peers.find((p) => this.o.crypto.equal(p.publicKey, opened.peerStatic));
+    if (peer === undefined) {
+      this.say({ kind: 'unknown-peer', publicKey: opened.peerStatic, fromAt });
+      this.drop('unknown-peer');
+      return;
+    }
+    if (opened.timestampUs <= peer.timestampUs) {
+      this.drop('old-initiation');
+      return;
+    }
+    const cipher = chooseCipher(this.cipherMask, this.preferred, opened.cipherMask, opened.preferred);
+    if (cipher === 0) {
+      this.drop('no-cipher');
+      return;
+    }
+    peer.timestampUs = opened.timestampUs;
+    if (peer.next !== undefined) peer.next = this.forget(peer.next);
+    const index = this.reserve(peer);
+    const answer = this.responder.respond(opened, peer.presharedKey, index, this.association, cipher);
+    peer.next = this.install(peer, cipher, answer.sessionKeys, index, opened.senderIndex, nowUs);
+    peer.nextAssociation = opened.associationId;
+    this.post(answer.message, fromAt);
+  }
+
+  private handleResponse(bytes: Uint8Array, nowUs: number): void {
+    const index = (bytes[4] << 16) | (bytes[5] << 8) | bytes[6];
+    const peer = this.sessionPeers[index & (SESSION_SLOTS - 1)];
+    if (peer?.initiator === undefined) {
+      this.drop('not-expected');
+      return;
+    }
+    const result = peer.initiator.handleResponse(bytes);
+    if (typeof result === 'string') {
+      this.drop(result);
+      return;
+    }
+    const again = sameBytes(result.associationId, peer.remoteAssociation);
+    if (!again) peer.bond.reset(nowUs);
+    peer.remoteAssociation = result.associationId;
+    const session = this.install(peer, result.cipher, result.sessionKeys, index, result.peerIndex, nowUs);
+    peer.retryUs = RETRY_FIRST_US;
+    peer.retryAtUs = nowUs;
+    this.promote(peer, session, again);
+  }
+
+  private handleCookieReply(bytes: Uint8Array, fromAt: number, nowUs: number): void {
+    const index = readIndexOf(bytes);
+    const peer = this.sessionPeers[index & (SESSION_SLOTS - 1)];
+    if (peer?.initiator === undefined) {
+      this.drop('not-expected');
+      return;
+    }
+    const cookie = peer.initiator.handleCookie(bytes);
+    if (typeof cookie === 'string') {
+      this.drop(cookie);
+      return;
+    }
+    // The reply names no path; the socket that it came in by does.
+    const socket = this.memory.bytes[fromAt + 45];
+    for (const path of peer.bond.paths) {
+      if (path?.hasEndpoint && this.memory.bytes[path.endpointAt + 45] === socket) {
+        peer.cookies[path.id] = { value: cookie, sinceUs: nowUs };
+      }
+    }
+  }
+
+  /** A local index for a session of this peer: 14 bits of place, 10 of chance. */
+  private reserve(peer: Peer): number {
+    const unused = this.reserved.get(peer);
+    if (unused !== undefined) this.sessionPeers[unused] = undefined;
+    let place = 0;
+    while (this.sessionPeers[place] !== undefined) place++;
+    assert(place < SESSION_SLOTS, 'fewer sessions than places');
+    const chance = this.o.crypto.random(2);
+    this.sessionPeers[place] = peer;
+    this.sessions[place] = undefined;
+    this.reserved.set(peer, place);
+    return (((chance[0] << 8) | chance[1]) & 0x3ff) * SESSION_SLOTS + place;
+  }
+
+  /** The place that a peer's handshake under way holds; freed when another one begins. */
+  private readonly reserved = new Map<Peer, number>();
+
+  private install(
+    peer: Peer,
+    cipher: number,
+    keys: SessionKeys,
+    localIndex: number,
+    peerIndex: number,
+    nowUs: number,
+  ): Session {
+    const name = cipherName(cipher);
+    assert(name !== undefined, 'the handshake lets only known ciphers pass');
+    const session = new Session(this.o.aead, name, keys, localIndex, peerIndex, nowUs);
+    this.sessions[localIndex & (SESSION_SLOTS - 1)] = session;
+    this.reserved.delete(peer);
+    return session;
+  }
+
+  private forget(session: Session): undefined {
+    const place = session.localIndex & (SESSION_SLOTS - 1);
+    this.sessions[place] = undefined;
+    this.sessionPeers[place] = undefined;
+    session.free();
+    return undefined;
+  }
+
+  private dropSessions(peer: Peer): void {
+    for (const s of [peer.current, peer.previous, peer.next]) if (s !== undefined) this.forget(s);
+    peer.current = undefined;
+    peer.previous = undefined;
+    peer.next = undefined;
+    peer.bond.session = undefined;
+  }
+
+  private post(bytes: Uint8Array, endpointAt: number): void {
+    if (this.outbox.length >= OUTBOX_LIMIT) {
+      this.drop('outbox-full');
+      return;
+    }
+    this.outbox.push({ bytes, endpoint: this.copy(endpointAt, ENDPOINT_BYTES) });
+  }
+
+  private copy(at: number, length: number): Uint8Array {
+    return this.memory.bytes.slice(at, at + length);
+  }
+
+  private say(event: EndpointEvent): void {
+    if (this.events.length < EVENTS_LIMIT) this.events.push(event);
+  }
+
+  private drop(reason: string): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  }
+}
+
+function readIndexOf(bytes: Uint8Array): number {
+  return (bytes[1] << 16) | (bytes[2] << 8) | bytes[3];
+}
+
+function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a !== undefined && b !== undefined && a.length === b.length && a.every((x, i) => x === b[i]);
+}

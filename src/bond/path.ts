@@ -1,0 +1,442 @@
+/**
+ * One path: its packet numbers both ways, what is in flight, round-trip times, loss, and the states an operator understands.
+ *
+ *   closed ─setUsable─▶ waiting ─first ack─▶ up ─probe time-out─▶ suspect ─3 time-outs─▶ down
+ *                          ▲                 ▲──────────── an ack of a probe ─────────────┘
+ *
+ * Sent datagrams stand in a ring by packet number. A data datagram's slot is owned by the ring until it is acknowledged (freed) or
+ * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
+ */
+import { ReplayWindow } from '../wire/replay.ts';
+import { BASE_MTU, PathMtu } from './mtu.ts';
+import { FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
+import { RateControl } from './rate.ts';
+
+/** Datagrams of a path that may be unresolved at once. At the limit nothing more is put on the path. */
+export const RING = 8192;
+const MASK = RING - 1;
+
+/** The size of an endpoint record: opaque bytes that name the other end's address and the socket (src/io/udp.ts). */
+export const ENDPOINT_BYTES = 48;
+
+/** Source: RFC 9002 §6.1.1. */
+const PACKET_THRESHOLD = 3;
+const MIN_TIME_THRESHOLD_US = 2_000;
+/** The longest that the peer waits before it acknowledges. Source: docs/protocol.md §4.2. */
+export const MAX_ACK_DELAY_US = 10_000;
+const MIN_PTO_US = 30_000;
+const INITIAL_RTT_US = 100_000;
+const DOWN_AFTER_PTOS = 3;
+const DOWN_AFTER_US = 150_000;
+const DOWN_PROBE_US = 200_000;
+const LONG_DOWN_US = 30_000_000;
+const LONG_DOWN_PROBE_US = 1_000_000;
+/** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
+const SUSPECT_IN_FLIGHT = 3;
+/** An acknowledgement goes out after this many datagrams at the latest. */
+const ACK_EVERY = 32;
+const MIN_ACK_DELAY_US = 1_000;
+
+const GONE = 0;
+const IN_FLIGHT = 1;
+const LOST = 2;
+
+/** Kinds of sent datagrams, as bits. */
+export const ELICITING = 1;
+export const PROBE_MTU = 2;
+
+/** Who owns the path: told what becomes of its slots. */
+export interface PathOwner {
+  /** The inner packet did not arrive; the owner of the path owns the slot now. */
+  handleLostSlot(slot: number, path: Path, packetNumber: number, nowUs: number): void;
+  handlePathState(path: Path, state: PathState, nowUs: number): void;
+}
+
+/** What an operator reads of a path. */
+export type PathState = 'closed' | 'waiting' | 'up' | 'suspect' | 'down';
+
+/** One path of a bond. */
+export class Path {
+  readonly id: number;
+  state: PathState = 'closed';
+  /** Where the endpoint record lies in the memory. */
+  readonly endpointAt: number;
+  hasEndpoint = false;
+  /** IP and UDP headers in front of a datagram on this path. */
+  outerBytes = 28;
+  readonly rate = new RateControl();
+  readonly mtu: PathMtu;
+  readonly replay = new ReplayWindow();
+
+  srttUs = INITIAL_RTT_US;
+  rttvarUs = INITIAL_RTT_US / 2;
+  minRttUs = Number.POSITIVE_INFINITY;
+  nextPacketNumber = 0;
+  inFlightBytes = 0;
+  /** Pacing: the next datagram may leave at this time. */
+  nextSendUs = 0;
+  lastSentUs = 0;
+
+  pingDue = false;
+  ackDue = false;
+  ackDeadlineUs = Number.POSITIVE_INFINITY;
+  largestArrivalUs = 0;
+  /** Bytes and datagrams, for the status. */
+  txBytes = 0;
+  rxBytes = 0;
+  txDatagrams = 0;
+  rxDatagrams = 0;
+  lostDatagrams = 0;
+  resentPackets = 0;
+  spurious = 0;
+
+  private readonly pool: PacketPool;
+  private readonly owner: PathOwner;
+  private readonly sentUs = new Float64Array(RING);
+  private readonly sentBytes = new Uint16Array(RING);
+  private readonly sentSlot = new Int32Array(RING).fill(NONE);
+  private readonly sentState = new Uint8Array(RING);
+  private readonly sentKind = new Uint8Array(RING);
+  private lowest = 0;
+  private largestAcked = -1;
+  private lossUs = Number.POSITIVE_INFINITY;
+  private inFlightEliciting = 0;
+  private ptoCount = 0;
+  private lastProgressUs = 0;
+  private suspectSinceUs = 0;
+  private nextProbeUs = Number.POSITIVE_INFINITY;
+  private unacked = 0;
+  private readonly ackedLargest = new Float64Array(4).fill(-1);
+  private ackCount = 0;
+
+  constructor(id: number, pool: PacketPool, owner: PathOwner, endpointAt: number) {
+    this.id = id;
+    this.pool = pool;
+    this.owner = owner;
+    this.endpointAt = endpointAt;
+    this.mtu = new PathMtu(1500);
+  }
+
+  /** Up: may carry data. */
+  get isUp(): boolean {
+    return this.state === 'up';
+  }
+
+  /** The path may be tried: it has an endpoint; `up` once a datagram has been acknowledged. */
+  open(ceilingMtu: number, nowUs: number): void {
+    if (this.state !== 'closed') return;
+    this.pingDue = true;
+    this.nextProbeUs = nowUs;
+    this.mtu.restart(ceilingMtu, nowUs);
+    this.setState('waiting', nowUs);
+  }
+
+  /** The link is gone: nothing is sent on it any more; what was in flight is handed back. */
+  close(nowUs: number): void {
+    if (this.state === 'closed') return;
+    this.surrender(nowUs);
+    this.hasEndpoint = false;
+    this.pingDue = false;
+    this.ackDue = false;
+    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
+    this.nextProbeUs = Number.POSITIVE_INFINITY;
+    this.setState('closed', nowUs);
+  }
+
+  /** A new association: the numbers begin again at 0 both ways. Slots in flight are freed, nothing is resent. */
+  reset(nowUs: number): void {
+    for (let pn = this.lowest; pn < this.nextPacketNumber; pn++) {
+      const slot = this.sentSlot[pn & MASK];
+      if (this.sentState[pn & MASK] === IN_FLIGHT && slot !== NONE) this.pool.give(slot);
+    }
+    this.sentSlot.fill(NONE);
+    this.sentState.fill(GONE);
+    this.nextPacketNumber = 0;
+    this.lowest = 0;
+    this.largestAcked = -1;
+    this.inFlightBytes = 0;
+    this.inFlightEliciting = 0;
+    this.lossUs = Number.POSITIVE_INFINITY;
+    this.replay.reset();
+    this.unacked = 0;
+    this.ackDue = false;
+    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
+    this.ackedLargest.fill(-1);
+    this.ptoCount = 0;
+    if (this.state !== 'closed') {
+      this.pingDue = true;
+      this.nextProbeUs = nowUs;
+      this.setState('waiting', nowUs);
+    }
+  }
+
+  /** Whether the window has room; pacing is asked by `nextSendUs`. */
+  hasRoom(): boolean {
+    return (
+      this.inFlightBytes <
+        this.rate.windowBytes(this.minRttUs === Number.POSITIVE_INFINITY ? this.srttUs : this.minRttUs) &&
+      this.nextPacketNumber - this.lowest < RING - 64
+    );
+  }
+
+  /** Notes a datagram as sent under `nextPacketNumber` and moves that on. `slot`: the inner packet it carries, owned by the path from now, or NONE. */
+  noteSent(sizeBytes: number, slot: number, kind: number, nowUs: number): void {
+    const i = this.nextPacketNumber & MASK;
+    this.sentUs[i] = nowUs;
+    this.sentBytes[i] = sizeBytes;
+    this.sentSlot[i] = slot;
+    this.sentKind[i] = kind;
+    this.txDatagrams++;
+    this.txBytes += sizeBytes;
+    this.lastSentUs = nowUs;
+    if (kind === 0) this.sentState[i] = GONE;
+    else {
+      this.sentState[i] = IN_FLIGHT;
+      this.inFlightBytes += sizeBytes;
+      if (this.inFlightEliciting++ === 0) this.lastProgressUs = nowUs;
+    }
+    this.nextPacketNumber++;
+  }
+
+  /** Takes pacing credit for `sizeBytes`. `burstUs`: how late a timer may be without the credit being lost. */
+  pace(sizeBytes: number, burstUs: number, nowUs: number): void {
+    if (this.nextSendUs < nowUs - burstUs) {
+      if (this.nextSendUs < nowUs - 4 * burstUs) this.rate.starvedUs = nowUs;
+      this.nextSendUs = nowUs - burstUs;
+    }
+    this.nextSendUs += sizeBytes / this.rate.pacing;
+  }
+
+  /**
+   * An ACK for this path: `count` ranges as whole numbers, largest first. `arrivalUs`: when the largest arrived, in the peer's clock, unwrapped.
+   * Returns false when it names a datagram that was never sent.
+   */
+  handleAck(ranges: Float64Array, count: number, delayUs: number, arrivalUs: number, nowUs: number): boolean {
+    const largest = ranges[1];
+    if (largest >= this.nextPacketNumber) return false;
+    const largestIndex = largest & MASK;
+    const isNew = largest > this.largestAcked && this.sentState[largestIndex] === IN_FLIGHT && largest >= this.lowest;
+    const largestSentUs = this.sentUs[largestIndex];
+    let bytes = 0;
+    for (let r = 0; r < count; r++) {
+      const from = Math.max(ranges[2 * r], this.lowest);
+      for (let pn = ranges[2 * r + 1]; pn >= from; pn--) bytes += this.acknowledge(pn, nowUs);
+    }
+    if (largest > this.largestAcked) this.largestAcked = largest;
+    if (bytes === 0) return true;
+    this.ptoCount = 0;
+    this.lastProgressUs = nowUs;
+    if (isNew) this.noteRtt(nowUs - largestSentUs, delayUs);
+    if (this.state !== 'up' && this.state !== 'closed') {
+      this.rate.begin(this.srttUs, nowUs);
+      this.nextProbeUs = Number.POSITIVE_INFINITY;
+      if (!this.mtu.found) this.mtu.restart(1500, nowUs);
+      this.setState('up', nowUs);
+    }
+    if (isNew) this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
+    this.findLost(nowUs);
+    return true;
+  }
+
+  /** A datagram of this path was authenticated. `eliciting`: the peer wants to hear of it. */
+  noteArrival(packetNumber: number, sizeBytes: number, eliciting: boolean, nowUs: number): void {
+    this.rxDatagrams++;
+    this.rxBytes += sizeBytes;
+    const largest = this.replay.largest;
+    if (packetNumber === largest) this.largestArrivalUs = nowUs;
+    if (!eliciting) return;
+    if (this.unacked++ === 0) {
+      this.ackDeadlineUs = nowUs + Math.max(MIN_ACK_DELAY_US, Math.min(MAX_ACK_DELAY_US, this.srttUs / 4));
+    }
+    if (this.unacked >= ACK_EVERY) this.ackDue = true;
+  }
+
+  /** The ranges to acknowledge, as pairs of whole numbers, newest first. Returns how many; 0 when nothing has come. Shape: `out` holds 64 numbers. */
+  readArrivals(out: Float64Array): number {
+    const { replay } = this;
+    let pn = replay.largest;
+    if (pn < 0) return 0;
+    // Far enough down to repeat what the last four ACKs said, should they be lost, and no further.
+    const floor = Math.max(0, Math.min(this.ackedLargest[this.ackCount & 3], pn - 64), pn - 4096);
+    let n = 0;
+    while (pn >= floor && n < 32) {
+      const top = pn;
+      while (pn >= floor && !replay.mayAccept(pn)) pn--;
+      out[2 * n] = pn + 1;
+      out[2 * n + 1] = top;
+      n++;
+      while (pn >= floor && replay.mayAccept(pn)) pn--;
+    }
+    return n;
+  }
+
+  /** An ACK for this path has been written. */
+  noteAckSent(): void {
+    this.ackedLargest[this.ackCount & 3] = this.replay.largest;
+    this.ackCount++;
+    this.ackDue = false;
+    this.unacked = 0;
+    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
+  }
+
+  /** The earliest time at which `handleTimeout` has something to do. */
+  pollTimeout(): number {
+    if (this.state === 'closed') return Number.POSITIVE_INFINITY;
+    let t = Math.min(this.ackDeadlineUs, this.lossUs, this.nextProbeUs);
+    if (this.state === 'up') {
+      t = Math.min(t, this.mtu.pollTimeout());
+      if (this.inFlightEliciting > 0) t = Math.min(t, this.lastProgressUs + this.ptoUs());
+    }
+    return t;
+  }
+
+  handleTimeout(nowUs: number): void {
+    if (this.state === 'closed') return;
+    if (nowUs >= this.ackDeadlineUs) this.ackDue = true;
+    if (nowUs >= this.lossUs) this.findLost(nowUs);
+    if (this.state === 'up') {
+      if (this.inFlightEliciting > 0 && nowUs >= this.lastProgressUs + this.ptoUs()) this.handlePto(nowUs);
+    } else if (nowUs >= this.nextProbeUs) this.probe(nowUs);
+  }
+
+  /** The probe time-out: srtt + 4 rttvar + ACK delay, doubled with each in a row. Source: RFC 9002 §6.2.1. */
+  ptoUs(): number {
+    const once = this.srttUs + Math.max(4 * this.rttvarUs, 1_000) + MAX_ACK_DELAY_US;
+    return Math.max(MIN_PTO_US, once) * 2 ** Math.min(this.ptoCount, 4);
+  }
+
+  private handlePto(nowUs: number): void {
+    this.pingDue = true;
+    this.lastProgressUs = nowUs;
+    this.ptoCount++;
+    if (this.ptoCount === 1 && this.inFlightEliciting < SUSPECT_IN_FLIGHT) {
+      this.surrender(nowUs);
+      // Nothing is left to time the ping's answer by but the ping itself, which is about to be sent.
+      this.ptoCount = 1;
+      return;
+    }
+    this.suspectSinceUs = nowUs;
+    this.surrender(nowUs);
+    this.nextProbeUs = nowUs + this.ptoUs();
+    this.setState('suspect', nowUs);
+  }
+
+  private probe(nowUs: number): void {
+    this.pingDue = true;
+    this.ptoCount++;
+    if (this.state === 'suspect') {
+      this.nextProbeUs = nowUs + MIN_PTO_US * 2 ** Math.min(this.ptoCount, 3);
+      if (this.ptoCount > DOWN_AFTER_PTOS && nowUs - this.suspectSinceUs > DOWN_AFTER_US) this.setState('down', nowUs);
+    } else if (this.state === 'waiting') this.nextProbeUs = nowUs + DOWN_PROBE_US;
+    else {
+      this.nextProbeUs = nowUs + (nowUs - this.suspectSinceUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : DOWN_PROBE_US);
+    }
+    // What a dead path still has in flight are probes; they would fill the ring.
+    this.surrender(nowUs);
+  }
+
+  /** Everything in flight counts as lost, here and now. */
+  private surrender(nowUs: number): void {
+    for (let pn = this.lowest; pn < this.nextPacketNumber; pn++) {
+      if (this.sentState[pn & MASK] === IN_FLIGHT) this.lose(pn, nowUs, false);
+    }
+    this.advance();
+    this.lossUs = Number.POSITIVE_INFINITY;
+  }
+
+  private acknowledge(pn: number, nowUs: number): number {
+    const i = pn & MASK;
+    const state = this.sentState[i];
+    if (state === GONE) return 0;
+    const size = this.sentBytes[i];
+    const slot = this.sentSlot[i];
+    this.sentState[i] = GONE;
+    this.sentSlot[i] = NONE;
+    if (state === IN_FLIGHT) {
+      this.inFlightBytes -= size;
+      this.inFlightEliciting--;
+      if (slot !== NONE) this.pool.give(slot);
+      if ((this.sentKind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
+      else if (size > BASE_MTU) this.mtu.handleLarge(true, nowUs);
+    } else {
+      this.spurious++;
+      // Thought lost, and not sent again yet: it need not be.
+      if (
+        slot !== NONE &&
+        (this.pool.flags[slot] & FLAG_RESENDING) !== 0 &&
+        this.pool.originPath[slot] === this.id &&
+        this.pool.originNumber[slot] === pn
+      ) {
+        this.pool.flags[slot] |= FLAG_CANCELLED;
+      }
+    }
+    return size;
+  }
+
+  private lose(pn: number, nowUs: number, counts: boolean): void {
+    const i = pn & MASK;
+    const size = this.sentBytes[i];
+    const slot = this.sentSlot[i];
+    this.sentState[i] = LOST;
+    this.inFlightBytes -= size;
+    this.inFlightEliciting--;
+    if ((this.sentKind[i] & PROBE_MTU) !== 0) {
+      this.mtu.handleProbeLost(size, nowUs);
+      return;
+    }
+    if (counts) {
+      this.lostDatagrams++;
+      this.rate.handleLost(size);
+      if (size > BASE_MTU) this.mtu.handleLarge(false, nowUs);
+    }
+    if (slot !== NONE) this.owner.handleLostSlot(slot, this, pn, nowUs);
+  }
+
+  private findLost(nowUs: number): void {
+    const timeUs = Math.max(MIN_TIME_THRESHOLD_US, (9 / 8) * this.srttUs);
+    this.lossUs = Number.POSITIVE_INFINITY;
+    for (let pn = this.lowest; pn < this.largestAcked; pn++) {
+      const i = pn & MASK;
+      if (this.sentState[i] !== IN_FLIGHT) continue;
+      const lateUs = this.sentUs[i] + timeUs;
+      if (this.largestAcked - pn >= PACKET_THRESHOLD || lateUs <= nowUs) this.lose(pn, nowUs, true);
+      else if (lateUs < this.lossUs) this.lossUs = lateUs;
+    }
+    this.advance();
+  }
+
+  /** `lowest` moves over what is resolved, but keeps a round trip of lost ones, so that a late acknowledgement is still understood. */
+  private advance(): void {
+    while (this.lowest < this.nextPacketNumber) {
+      const state = this.sentState[this.lowest & MASK];
+      if (state === IN_FLIGHT) break;
+      if (state === LOST && this.nextPacketNumber - this.lowest < RING / 4) break;
+      this.sentState[this.lowest & MASK] = GONE;
+      this.sentSlot[this.lowest & MASK] = NONE;
+      this.lowest++;
+    }
+  }
+
+  private noteRtt(rttUs: number, delayUs: number): void {
+    // RFC 9002 §5.3
+    if (rttUs < this.minRttUs) {
+      if (this.minRttUs === Number.POSITIVE_INFINITY) {
+        this.minRttUs = rttUs;
+        this.srttUs = rttUs;
+        this.rttvarUs = rttUs / 2;
+        return;
+      }
+      this.minRttUs = rttUs;
+    }
+    let adjusted = rttUs;
+    if (rttUs >= this.minRttUs + delayUs) adjusted -= delayUs;
+    this.rttvarUs = 0.75 * this.rttvarUs + 0.25 * Math.abs(this.srttUs - adjusted);
+    this.srttUs = 0.875 * this.srttUs + 0.125 * adjusted;
+  }
+
+  private setState(state: PathState, nowUs: number): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.owner.handlePathState(this, state, nowUs);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The choice of path for the packet at the head of the queue: earliest arrival (docs/protocol.md §7).
+ *
+ *   arrival(path) = time at which pacing lets it go + one-way delay as it stands now
+ *
+ * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once only when
+ * the bytes queued would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017).
+ */
+import type { Path } from './path.ts';
+
+/** The answer of `choosePath`, owned by the caller: a path that may send now, or the time at which to ask again. */
+export interface Choice {
+  path: Path | undefined;
+  wakeUs: number;
+}
+
+/**
+ * Chooses among the paths that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, or a resend, which waits for the earliest path.
+ * `wakeUs` is Infinity when only an acknowledgement can open a window.
+ */
+export function choosePath(
+  paths: readonly (Path | undefined)[],
+  sizeBytes: number,
+  urgent: boolean,
+  queuedBytes: number,
+  nowUs: number,
+  out: Choice,
+): void {
+  let best: Path | undefined;
+  let bestArrivalUs = Number.POSITIVE_INFINITY;
+  let wakeUs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < paths.length; i++) {
+    const p = paths[i];
+    if (p === undefined || !mayCarry(p, sizeBytes)) continue;
+    const startUs = Math.max(nowUs, p.nextSendUs);
+    if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
+    const arrivalUs = startUs + p.rate.delayUs;
+    if (arrivalUs < bestArrivalUs) {
+      best = p;
+      bestArrivalUs = arrivalUs;
+    }
+  }
+  out.path = undefined;
+  out.wakeUs = wakeUs;
+  if (best === undefined) return;
+  if (best.nextSendUs <= nowUs) {
+    out.path = best;
+    return;
+  }
+  if (urgent) {
+    out.wakeUs = best.nextSendUs;
+    return;
+  }
+  let second: Path | undefined;
+  let secondArrivalUs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < paths.length; i++) {
+    const p = paths[i];
+    if (p === undefined || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
+    const arrivalUs = nowUs + p.rate.delayUs;
+    if (arrivalUs < secondArrivalUs && arrivalUs <= bestArrivalUs + queuedBytes / rateOfFaster(paths, p)) {
+      second = p;
+      secondArrivalUs = arrivalUs;
+    }
+  }
+  out.path = second;
+}
+
+function mayCarry(p: Path, sizeBytes: number): boolean {
+  return p.isUp && p.hasEndpoint && sizeBytes + p.outerBytes <= p.mtu.bytes && p.hasRoom();
+}
+
+/** What the paths with less delay than `p` drain together. Units: bytes/µs. */
+function rateOfFaster(paths: readonly (Path | undefined)[], p: Path): number {
+  let rate = 0;
+  for (let i = 0; i < paths.length; i++) {
+    const q = paths[i];
+    if (q !== undefined && q !== p && q.isUp && q.rate.delayUs <= p.rate.delayUs) rate += q.rate.pacing;
+  }
+  return Math.max(rate, 1e-6);
+}
