@@ -1,5 +1,5 @@
 /**
- * Keys: made, printed, read from files, as `wg` has them (32 bytes, base64, one line).
+ * Keys: made, and read from files, as `wg` has them (32 bytes, base64, one line).
  *
  * A key file that others may read is refused: a secret that leaked quietly is worse than a start that fails loudly.
  */
@@ -8,6 +8,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
+import { parseKey } from '../config/kinds.ts';
 
 /** The bytes before a raw X25519 private key in PKCS #8. Source: RFC 8410 §7. */
 const PKCS8_X25519 = Buffer.from('302e020100300506032b656e04220420', 'hex');
@@ -32,18 +33,6 @@ export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
   const key = createPrivateKey({ key: Buffer.concat([PKCS8_X25519, privateKey]), format: 'der', type: 'pkcs8' });
   const jwk = createPublicKey(key).export({ format: 'jwk' });
   return Buffer.from(jwk.x as string, 'base64url');
-}
-
-/** Prints a key as `wg` does. */
-export function printKey(key: Uint8Array): string {
-  return Buffer.from(key).toString('base64');
-}
-
-/** Reads a key; undefined when it is not 32 bytes in base64. White space around it is allowed. */
-export function parseKey(text: string): Uint8Array | undefined {
-  const trimmed = text.trim();
-  if (!/^[A-Za-z0-9+/]{43}=$/.test(trimmed)) return undefined;
-  return Buffer.from(trimmed, 'base64');
 }
 
 /** The secrets of a configuration, wherever they were kept. */
@@ -112,7 +101,7 @@ function readKeyFile(file: string, said: string, complaints: Complaint[]): Uint8
       });
       return undefined;
     }
-    const key = parseKey(readFileSync(fd, 'latin1'));
+    const key = parseKey(readFileSync(fd, 'latin1').trim());
     if (!key) {
       complaints.push({
         where: said,

@@ -57,7 +57,18 @@ const status = (over: Partial<Status> = {}): Status => ({
   rssBytes: 64 * 1024 * 1024,
   bonds: [bond()],
   drops: { 'bad tag': 3, replay: 0 },
-  links: [{ name: 'link1', device: 'eth1', usable: false, reason: 'the device is down', address: '', gateway: '' }],
+  links: [
+    {
+      name: 'link1',
+      device: 'eth1',
+      usable: false,
+      reason: 'the device is down',
+      address: '',
+      gateway: '',
+      server: '',
+      verdict: 'down',
+    },
+  ],
   warnings: ['no AES instructions'],
   ...over,
 });

@@ -1,0 +1,81 @@
+/**
+ * `npm test`: what the tests need, a clean build, then every test with node's own runner.
+ *
+ * First all but test/netns, two files at a time; then test/netns, one file at a time, for these measure and fill the machine.
+ * Arguments are parts of file names: `npm test -- cli netns/daemon` runs the test files that have one of them in their path.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync, rmSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensurePackages } from './packages.js';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const TESTS = join(ROOT, 'dist', 'test');
+const NETNS = join(TESTS, 'netns') + sep;
+
+process.chdir(ROOT);
+await ensurePackages();
+build();
+
+const wanted = process.argv.slice(2);
+const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.test.js'))
+  .map((path) => join(TESTS, path))
+  .filter((path) => wanted.length === 0 || wanted.some((part) => relative(TESTS, path).includes(part)))
+  .sort();
+
+const results = [
+  await runTests(
+    'unit tests',
+    files.filter((path) => !path.startsWith(NETNS)),
+    2,
+  ),
+  await runTests(
+    'tests in network namespaces',
+    files.filter((path) => path.startsWith(NETNS)),
+    1,
+  ),
+].filter((result) => result !== undefined);
+
+const sum = (name) => results.reduce((total, result) => total + result[name], 0);
+const ok = results.length > 0 && results.every((result) => result.code === 0) && sum('failed') === 0;
+console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`);
+process.exitCode = ok ? 0 : 1;
+
+/** Builds from nothing, so that no test of a file that is gone stays behind. */
+function build() {
+  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc');
+  const { status } = spawnSync(tsc, ['-p', 'tsconfig.json'], { stdio: 'inherit' });
+  if (status !== 0) {
+    console.log('0 passed, 1 failed, 0 skipped (the build failed)');
+    process.exit(1);
+  }
+}
+
+/** Runs test files, shows what node's reporter says, and counts by its closing lines. */
+function runTests(title, paths, concurrency) {
+  if (paths.length === 0) return undefined;
+  console.log(`\n== ${title}: ${paths.length} files`);
+  return new Promise((resolve) => {
+    const args = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...paths];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let tail = '';
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (chunk) => {
+      process.stdout.write(chunk);
+      tail = (tail + chunk).slice(-65536);
+    });
+    child.on('close', (code) => {
+      // the last of each: a test may print such a line itself
+      const count = (name) =>
+        Number([...tail.matchAll(new RegExp(`^ℹ ${name} (\\d+)$`, 'gm'))].at(-1)?.[1] ?? Number.NaN);
+      const passed = count('pass');
+      const failed = count('fail') + count('cancelled');
+      const skipped = count('skipped') + count('todo');
+      if (Number.isNaN(passed + failed + skipped)) resolve({ code: code || 1, passed: 0, failed: 1, skipped: 0 });
+      else resolve({ code: code ?? 1, passed, failed, skipped });
+    });
+  });
+}

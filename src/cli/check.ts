@@ -1,0 +1,29 @@
+/** `yoke check`: every error of the configuration, its key files and this host, at once; changes nothing. */
+import { YokeError } from '../base/error.ts';
+import { checkHost } from '../daemon/check.ts';
+import { readKeys } from '../daemon/keys.ts';
+import { loadConfig } from '../daemon/load.ts';
+import { lockHolder } from '../daemon/lock.ts';
+import { EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './cli.ts';
+
+/** Prints `FILE: good`, or one line on stderr for each complaint. */
+export async function check(options: GlobalOptions): Promise<number> {
+  const config = loadConfig(options.config);
+  const running = lockHolder(options.runDir) !== undefined;
+  const complaints: string[] = [];
+  for (const look of [() => readKeys(config), () => checkHost(config, { starting: !running })]) {
+    try {
+      await look();
+    } catch (error) {
+      if (!(error instanceof YokeError)) throw error;
+      complaints.push(error.message);
+    }
+  }
+  if (complaints.length > 0) {
+    process.stderr.write(`${complaints.join('\n')}\n`);
+    return EXIT_ERROR;
+  }
+  const links = config.role === 'router' ? `${config.links.length} links` : `${config.clients.length} clients`;
+  process.stdout.write(`${options.config}: good (${config.role}, ${links}, device ${config.bond.ifname})\n`);
+  return EXIT_DONE;
+}

@@ -1,0 +1,124 @@
+/**
+ * argv → command → exit code. A command's own file is loaded when it is called, so that `yoke --help` and `yoke keygen` are there at once.
+ *
+ * Exit codes: 0 done; 1 an operating error, one line on stderr for each complaint; 2 wrong usage; 3 a bug of yoke's.
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { YokeError } from '../base/error.ts';
+import { version } from './version.ts';
+
+/** What every command is given. */
+export interface GlobalOptions {
+  config: string;
+  runDir: string;
+}
+
+export const EXIT_DONE = 0;
+export const EXIT_ERROR = 1;
+export const EXIT_USAGE = 2;
+export const EXIT_BUG = 3;
+
+/** Runs the command that argv asks for and gives the exit code; writes to stdout and stderr. */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  process.stdout.on('error', endQuietlyWhenNobodyReads);
+  let code = EXIT_DONE;
+  const program = describeProgram((result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(argv);
+    return code;
+  } catch (error) {
+    return explain(error);
+  }
+}
+
+/** Says on stderr what went wrong, for the one who can act, and gives the exit code. */
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_DONE : EXIT_USAGE;
+  if (error instanceof YokeError) {
+    process.stderr.write(`${error.message}\n`);
+    return EXIT_ERROR;
+  }
+  process.stderr.write(`this is a bug in yoke ${version()}: ${(error as Error)?.stack ?? error}\n`);
+  return EXIT_BUG;
+}
+
+/** `yoke status | head`: when the reader leaves there is nothing more to say. */
+function endQuietlyWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(EXIT_DONE);
+  throw error;
+}
+
+type Action = (options: GlobalOptions & Record<string, unknown>) => Promise<number>;
+
+function describeProgram(done: (code: number) => void): Command {
+  const program = new Command('yoke');
+  program
+    .description('Yokes two or more internet links into one fast pipe.')
+    .option('--config <file>', 'configuration in UCI syntax', '/etc/config/bonding')
+    .option('--run-dir <dir>', 'where the running instance keeps lock, socket and journal', '/run/yoke')
+    .version(version(), '--version', 'print the version')
+    .helpOption('--help', 'print this help')
+    .helpCommand(false)
+    .showHelpAfterError('(yoke --help tells more)')
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', FIRST_STEPS);
+
+  const command = (name: string, description: string, load: () => Promise<Action>) =>
+    program
+      .command(name)
+      .description(description)
+      .helpOption('--help', 'print this help')
+      .action(async (_options: object, self: Command) => done(await (await load())(self.optsWithGlobals())));
+
+  command('keygen', 'print a new private key', async () => (await import('./keys.ts')).keygen);
+  command(
+    'pubkey',
+    'read a private key from stdin, print its public key',
+    async () => (await import('./keys.ts')).pubkey,
+  );
+  command('genpsk', 'print a new pre-shared key', async () => (await import('./keys.ts')).genpsk);
+  command(
+    'check',
+    'tell every error of the configuration, and what this host lacks for it',
+    async () => (await import('./check.ts')).check,
+  );
+  command(
+    'plan',
+    'print every change that `run` would make to this host, with its undo; do nothing',
+    async () => (await import('./plan.ts')).plan,
+  );
+  command(
+    'run',
+    'run the bond in the foreground, until SIGTERM, SIGINT or `down`',
+    async () => (await import('./run.ts')).run,
+  );
+  command(
+    'status',
+    'print how the running instance and its paths are',
+    async () => (await import('./status.ts')).status,
+  )
+    .option('--json', 'one JSON value for programs')
+    .option('--watch [seconds]', 'again and again, with rates', parseInterval);
+  command(
+    'down',
+    'end the running instance; if it was killed, take back what it changed on this host',
+    async () => (await import('./down.ts')).down,
+  );
+  return program;
+}
+
+function parseInterval(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds >= 0.1 && seconds <= 3600)) throw new InvalidArgumentError('expected seconds from 0.1 to 3600.');
+  return seconds;
+}
+
+const FIRST_STEPS = `
+First steps, on each of the two machines:
+  (umask 077; yoke keygen > /etc/yoke.key); yoke pubkey < /etc/yoke.key
+  write /etc/config/bonding, then: yoke check; yoke plan; yoke run
+
+Exit codes: 0 done, 1 error (one line for each on stderr), 2 wrong usage, 3 a bug.`;

@@ -1,0 +1,112 @@
+/** `yoke run`: the instance in the foreground; what systemd and procd start. */
+import { execFile } from 'node:child_process';
+import type { Backend } from '../backend/backend.ts';
+import { YokeError } from '../base/error.ts';
+import { Daemon, type Ending } from '../daemon/daemon.ts';
+import { linesOf } from '../daemon/keeper.ts';
+import { readKeys } from '../daemon/keys.ts';
+import { loadConfig } from '../daemon/load.ts';
+import { stderrLog } from '../daemon/log.ts';
+import type { Machine } from '../daemon/machine.ts';
+import { resolveName } from '../daemon/resolve.ts';
+import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './cli.ts';
+import { version } from './version.ts';
+
+/** Taking back takes a fraction of a second; what takes longer than this hangs. */
+const STOP_LIMIT_MS = 15_000;
+
+/** Runs until it is told to end, and ends the process. */
+export async function run(options: GlobalOptions): Promise<number> {
+  return runWith(options, async () => {
+    const [{ MultipathBackend }, { linuxMachine }] = await Promise.all([
+      import('../backend/multipath/multipath.ts'),
+      import('../daemon/linux.ts'),
+    ]);
+    return { backend: new MultipathBackend(), machine: linuxMachine(options.runDir) };
+  });
+}
+
+/** The same with a backend and a machine of the caller's: tests give theirs. */
+export async function runWith(
+  options: GlobalOptions,
+  make: () => Promise<{ backend: Backend; machine: Machine }>,
+): Promise<number> {
+  const log = stderrLog();
+  const config = loadConfig(options.config);
+  const daemon = new Daemon({
+    config,
+    keys: readKeys(config),
+    runDir: options.runDir,
+    version: version(),
+    ...(await make()),
+    resolve: resolveName,
+    log,
+    // the plain path of system calls, for kernels whose offloads misbehave
+    offload: process.env.YOKE_OFFLOAD !== '0',
+  });
+
+  let bug: unknown;
+  const signalled = new Promise<Ending>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve({ kind: 'stopped' }));
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+      process.on(event, (error) => {
+        bug ??= error;
+        log('error', `this is a bug in yoke ${version()}: ${(error as Error)?.stack ?? error}`);
+        resolve({ kind: 'failed', error: error as Error });
+      });
+    }
+  });
+  process.on('SIGHUP', () => {
+    reload(daemon, options).then(
+      () => log('info', 'took the configuration again'),
+      (error) => log('error', linesOf(error)),
+    );
+  });
+
+  const starting = daemon.start();
+  // a signal during the start ends it when it can be ended
+  await Promise.race([starting, signalled.then(() => starting.catch(() => {}))]);
+  tellServiceManager('--ready');
+  const ending = await Promise.race([daemon.ended, signalled]);
+  tellServiceManager('--stopping');
+  const clean = await stopInTime(daemon, log);
+  log('info', 'ended');
+  process.exit(bug !== undefined ? EXIT_BUG : ending.kind === 'failed' || !clean ? EXIT_ERROR : EXIT_DONE);
+}
+
+async function reload(daemon: Daemon, options: GlobalOptions): Promise<void> {
+  const config = loadConfig(options.config);
+  await daemon.reload(config, readKeys(config));
+}
+
+async function stopInTime(daemon: Daemon, log: (level: 'error', text: string) => void): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () =>
+        reject(
+          new YokeError('host', {
+            where: 'the end',
+            expected: `it within ${STOP_LIMIT_MS / 1000} s`,
+            found: 'something that hangs',
+            todo: 'run yoke down: the journal knows what is left',
+          }),
+        ),
+      STOP_LIMIT_MS,
+    );
+  });
+  try {
+    await Promise.race([daemon.stop(), late]);
+    return true;
+  } catch (error) {
+    log('error', linesOf(error));
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** systemd's notification, where a service manager asked for it; datagram sockets of files are beyond Node, the program has them. */
+function tellServiceManager(word: '--ready' | '--stopping'): void {
+  if (process.env.NOTIFY_SOCKET) execFile('systemd-notify', [word], () => {});
+}

@@ -1,0 +1,326 @@
+/**
+ * A running instance: puts configuration, host, backend and control socket together, and keeps them together while links come and go.
+ *
+ *   start   lock → observe (names meanwhile) → host, phase 1 → backend opens the device → host, phase 2 → socket → monitor
+ *   follow  observe → host → backend.set: after a change of links, a new MTU, a name's new address, a reload
+ *   stop    socket → backend → the host as it was → lock
+ *
+ * Follows and restarts never overlap: they stand in one line (`#inTurn`). Nothing is done to the host before its undo is in the journal.
+ */
+
+import type { Backend, BackendEvent } from '../backend/backend.ts';
+import { type AddressBytes, parseAddress, printAddress } from '../base/address.ts';
+import { YokeError } from '../base/error.ts';
+import type { Config } from '../config/config.ts';
+import type { Facts } from '../plan/facts.ts';
+import type { Status } from '../status/status.ts';
+import { type ControlServer, startControl } from './control.ts';
+import { FIRST_INNER_MTU } from './dry.ts';
+import { Keeper, linesOf } from './keeper.ts';
+import type { Keys } from './keys.ts';
+import { type Lock, takeLock } from './lock.ts';
+import type { Log } from './log.ts';
+import type { Machine } from './machine.ts';
+import { Names } from './names.ts';
+import type { ResolveName } from './resolve.ts';
+import { Sampler } from './sampler.ts';
+import { activeLinks, addressesOf, assignIds, backendSettings, linkTrouble } from './settings.ts';
+import { buildStatus } from './status.ts';
+import { Watch } from './watch.ts';
+
+/** What an instance is made of; tests give it a simulated machine and a backend that carries nothing. */
+export interface DaemonParts {
+  config: Config;
+  keys: Keys;
+  runDir: string;
+  version: string;
+  backend: Backend;
+  machine: Machine;
+  resolve: ResolveName;
+  log: Log;
+  offload: boolean;
+}
+
+/** How an instance ended: asked to, or because it could not go on. */
+export type Ending = { kind: 'stopped' } | { kind: 'failed'; error: Error };
+
+/** After a change of the host that failed, the next try. */
+const RETRY_MS = 2000;
+/** The monitor speaks several times for one change: one look after so long is enough. */
+const SETTLE_MS = 30;
+
+export class Daemon {
+  readonly #parts: DaemonParts;
+  readonly #keeper: Keeper;
+  readonly #names: Names;
+  readonly #startedAt = new Date();
+  readonly #ended: Promise<Ending>;
+  #end!: (ending: Ending) => void;
+  #config: Config;
+  #keys: Keys;
+  #ids: Map<string, number>;
+  #facts: Facts | undefined;
+  #innerMtu: number;
+  #lock: Lock | undefined;
+  #control: ControlServer | undefined;
+  #monitor: { stop(): void } | undefined;
+  #sampler: Sampler | undefined;
+  #watch: Watch | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  #followTimer: NodeJS.Timeout | undefined;
+  #stopping = false;
+  readonly #troubles = new Map<string, string>();
+
+  constructor(parts: DaemonParts) {
+    this.#parts = parts;
+    this.#config = parts.config;
+    this.#keys = parts.keys;
+    this.#ids = assignIds(activeLinks(parts.config), new Map());
+    this.#innerMtu = parts.config.bond.mtu ?? FIRST_INNER_MTU;
+    this.#keeper = new Keeper(parts.machine, parts.log);
+    this.#names = new Names(parts.resolve, parts.log, () => this.#followSoon(0));
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /** Settles when the instance was asked to end, or cannot go on; the caller then calls `stop`. */
+  get ended(): Promise<Ending> {
+    return this.#ended;
+  }
+
+  /**
+   * Starts; when it returns, the bond is there and followed.
+   *
+   * @throws YokeError, and then nothing of it is left on the host.
+   */
+  async start(): Promise<void> {
+    const { backend, machine, runDir, log } = this.#parts;
+    this.#lock = takeLock(runDir);
+    try {
+      await machine.check(this.#config);
+      this.#facts = await this.#keeper.observe(this.#config);
+      const names = this.#names.ask(this.#questions());
+      await this.#keeper.keep(this.#config, this.#facts);
+      await names;
+      await backend.start(this.#settings(), (event) => this.#handleEvent(event));
+      await this.#keepLive();
+      this.#control = await startControl(runDir, (method) => this.#answer(method));
+    } catch (error) {
+      await this.stop().catch((e) => log('error', linesOf(e)));
+      throw error;
+    }
+    this.#monitor = machine.watch(() => this.#followSoon(SETTLE_MS));
+    this.#tellLinks();
+    this.#startWatch();
+    this.#sampler = new Sampler(backend, log, (ready) => {
+      this.#watch?.handleLinks(this.#config.role === 'router' ? this.#anyUsable() : ready);
+      this.#names.handleReady(ready, this.#questions());
+    });
+    log('info', `${this.#config.bond.ifname} is there, ${this.#config.role}, pid ${process.pid}`);
+  }
+
+  /** Ends: the host is as it was. Idempotent. @throws YokeError with what could not be taken back. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    clearTimeout(this.#followTimer);
+    this.#monitor?.stop();
+    this.#sampler?.stop();
+    this.#watch?.stop();
+    this.#names.stop();
+    await this.#turn;
+    await this.#control?.stop();
+    try {
+      await this.#parts.backend.stop();
+    } finally {
+      try {
+        // a start that failed before it had the lock must not take back what another instance did
+        if (this.#lock) await this.#keeper.takeBack();
+      } finally {
+        this.#lock?.release();
+        this.#end({ kind: 'stopped' });
+      }
+    }
+  }
+
+  /** Takes another configuration while running. @throws YokeError when it needs a restart; then nothing changed. */
+  async reload(config: Config, keys: Keys): Promise<void> {
+    for (const [what, is, said] of [
+      ['role', this.#config.role, config.role],
+      ['engine', this.#config.engine, config.engine],
+      ['ifname', this.#config.bond.ifname, config.bond.ifname],
+    ]) {
+      if (is !== said) {
+        throw new YokeError('config', {
+          where: `${config.file}: option ${what}`,
+          expected: `'${is}', as it runs`,
+          found: `'${said}'`,
+          todo: 'restart yoke to change it',
+        });
+      }
+    }
+    await this.#inTurn(async () => {
+      this.#config = config;
+      this.#keys = keys;
+      this.#ids = assignIds(activeLinks(config), this.#ids);
+      if (config.bond.mtu !== undefined) this.#innerMtu = Math.min(this.#innerMtu, config.bond.mtu);
+      this.#startWatch();
+      await this.#names.ask(this.#questions());
+    });
+    await this.#follow();
+  }
+
+  /** The status of this moment. */
+  async status(): Promise<Status> {
+    return buildStatus({
+      config: this.#config,
+      facts: this.#facts,
+      servers: this.#names.addresses,
+      startedAt: this.#startedAt,
+      report: await this.#parts.backend.status(),
+      verdicts: this.#sampler?.verdicts ?? new Map(),
+      warnings: this.#names.complaints(),
+    });
+  }
+
+  async #answer(method: 'status' | 'stop' | 'version'): Promise<unknown> {
+    if (method === 'status') return this.status();
+    if (method === 'version') return this.#parts.version;
+    // the answer goes out before the end begins
+    setImmediate(() => this.#end({ kind: 'stopped' }));
+    return { pid: process.pid };
+  }
+
+  #handleEvent(event: BackendEvent): void {
+    const { log } = this.#parts;
+    switch (event.kind) {
+      case 'mtu':
+        if (event.innerMtu === this.#innerMtu) return;
+        this.#innerMtu = event.innerMtu;
+        log('info', `inner mtu ${event.innerMtu}`);
+        this.#followSoon(0);
+        return;
+      case 'path':
+        log(event.state === 'down' ? 'warn' : 'info', `${event.peer}: ${event.path} is ${event.state}`);
+        return;
+      case 'established':
+        log('info', `${event.peer}: session established`);
+        return;
+      case 'log':
+        log(event.level, event.text);
+        return;
+      case 'failed':
+        if (this.#stopping) return;
+        log('error', `the packet path ended: ${event.error.message}`);
+        this.#end({ kind: 'failed', error: event.error });
+    }
+  }
+
+  #questions() {
+    return activeLinks(this.#config).map((link) => ({
+      link: link.name,
+      name: link.server,
+      localAddresses: addressesOf(this.#facts?.links.find((f) => f.name === link.name)),
+    }));
+  }
+
+  #settings() {
+    const { offload } = this.#parts;
+    return backendSettings({
+      config: this.#config,
+      keys: this.#keys,
+      facts: this.#facts!,
+      servers: this.#names.addresses,
+      ids: this.#ids,
+      offload,
+    });
+  }
+
+  /** Runs work after all work before it; what it throws is the caller's, and the line goes on. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(() => (this.#stopping ? undefined : work()));
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  #followSoon(afterMs: number): void {
+    if (this.#stopping || this.#followTimer) return;
+    this.#followTimer = setTimeout(() => {
+      this.#followTimer = undefined;
+      this.#follow().catch((error) => {
+        this.#parts.log('error', linesOf(error));
+        this.#followSoon(RETRY_MS);
+      });
+    }, afterMs);
+  }
+
+  #follow(): Promise<void> {
+    return this.#inTurn(async () => {
+      // host first: a socket that is opened before its route exists sends into nothing
+      await this.#keepLive();
+      await this.#names.ask(this.#questions());
+      await this.#parts.backend.set(this.#settings());
+      this.#tellLinks();
+    });
+  }
+
+  async #keepLive(): Promise<void> {
+    this.#facts = await this.#keeper.observe(this.#config);
+    await this.#keeper.keep(this.#config, this.#facts, { innerMtu: this.#innerMtu });
+  }
+
+  #startWatch(): void {
+    this.#watch?.stop();
+    this.#watch = undefined;
+    const { watchdog, ifname, remoteAddresses } = this.#config.bond;
+    const address = watchdog?.address ?? remoteAddresses[0];
+    if (!watchdog || !address) return;
+    this.#watch = new Watch({
+      ...watchdog,
+      address,
+      ifname,
+      log: this.#parts.log,
+      restart: () => this.#restartBond(),
+      nowUs: () => performance.now() * 1000,
+    });
+  }
+
+  /** A device that was closed takes its addresses and routes with it: the host is kept again afterwards. */
+  #restartBond(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { backend, log } = this.#parts;
+      await backend.stop();
+      await this.#names.ask(this.#questions(), { again: true });
+      try {
+        await backend.start(this.#settings(), (event) => this.#handleEvent(event));
+      } catch (error) {
+        log('error', linesOf(error));
+        this.#end({ kind: 'failed', error: error as Error });
+        return;
+      }
+      await this.#keepLive();
+    });
+  }
+
+  #trouble(link: Config['links'][number]): string {
+    const found = this.#facts?.links.find((f) => f.name === link.name);
+    return linkTrouble(link, found, this.#names.addresses.get(link.name));
+  }
+
+  #anyUsable(): boolean {
+    return activeLinks(this.#config).some((link) => this.#trouble(link) === '');
+  }
+
+  /** One line for each link that came or went since the last look. */
+  #tellLinks(): void {
+    for (const link of activeLinks(this.#config)) {
+      const trouble = this.#trouble(link);
+      if (this.#troubles.get(link.name) === trouble) continue;
+      this.#troubles.set(link.name, trouble);
+      const server: AddressBytes | undefined = this.#names.addresses.get(link.name);
+      if (trouble !== '') this.#parts.log('warn', `link ${link.name}: cannot be used: ${trouble}`);
+      else this.#parts.log('info', `link ${link.name}: to ${printAddress(server ?? parseAddress(link.server)!)}`);
+    }
+  }
+}

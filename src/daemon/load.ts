@@ -1,0 +1,39 @@
+/** The configuration of a command: read from its file, and refused when this version cannot run it. */
+import { readFileSync } from 'node:fs';
+import { YokeError } from '../base/error.ts';
+import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/schema.ts';
+
+/** Longest configuration that is read. */
+const FILE_LIMIT_BYTES = 1 << 20;
+
+/** Reads a configuration file. @throws YokeError `config` with every complaint about it. */
+export function loadConfig(file: string): Config {
+  const config = readConfig(readText(file), file);
+  if (config.engine !== 'multipath') {
+    throw new YokeError('config', {
+      where: `${file}: option engine`,
+      expected: "'multipath', the only engine of this version",
+      found: `'${config.engine}'`,
+      todo: 'set it to multipath, or leave it out',
+    });
+  }
+  return config;
+}
+
+function readText(file: string): string {
+  try {
+    const text = readFileSync(file, 'utf8');
+    if (text.length <= FILE_LIMIT_BYTES) return text;
+    throw complain(file, `${text.length} bytes`, 'name the right file with --config');
+  } catch (error) {
+    if (error instanceof YokeError) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw complain(file, 'none', 'write it (see docs/config.md), or name another with --config');
+    throw complain(file, code ?? 'an error', 'make it readable, or name another with --config');
+  }
+}
+
+function complain(where: string, found: string, todo: string): YokeError {
+  return new YokeError('config', { where, expected: 'a configuration file', found, todo });
+}

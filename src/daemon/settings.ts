@@ -1,0 +1,117 @@
+/** Configuration + what was found + names resolved → what the backend is told. No side effects: the same input gives the same value. */
+
+import type { BackendSettings, LinkSettings, PeerSettings } from '../backend/backend.ts';
+import { type AddressBytes, parseAddress, parsePrefix, printAddress } from '../base/address.ts';
+import type { Config, LinkConfig } from '../config/config.ts';
+import type { Access, Facts, LinkFacts } from '../plan/facts.ts';
+import type { Keys } from './keys.ts';
+
+/** Everything that the settings are made of. */
+export interface SettingsInput {
+  config: Config;
+  keys: Keys;
+  facts: Facts;
+  /** Addresses of the servers by link name; a link without one cannot be used yet. */
+  servers: ReadonlyMap<string, AddressBytes>;
+  /** Path ids by link name; stable while the process lives. */
+  ids: ReadonlyMap<string, number>;
+  offload: boolean;
+}
+
+/** The links that take part. */
+export function activeLinks(config: Config): LinkConfig[] {
+  return config.role === 'router' ? config.links.filter((l) => !l.disabled) : [];
+}
+
+/** What the backend should be now. */
+export function backendSettings(input: SettingsInput): BackendSettings {
+  const { config, keys, offload } = input;
+  return {
+    role: config.role,
+    ifname: config.bond.ifname,
+    privateKey: keys.privateKey,
+    peers: config.role === 'router' ? [serverPeer(config, keys)] : clientPeers(config, keys),
+    links: activeLinks(config).flatMap((link) => linkSettings(link, input) ?? []),
+    listen: config.role === 'server' ? config.bond.listen : [],
+    fwmark: config.bond.fwmark,
+    ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
+    offload,
+  };
+}
+
+function serverPeer(config: Config, keys: Keys): PeerSettings {
+  return {
+    name: 'server',
+    publicKey: config.bond.peerPublicKey!,
+    ...(keys.presharedKey && { presharedKey: keys.presharedKey }),
+    allowed: ['0.0.0.0/0', '::/0'].map((text) => parsePrefix(text)!),
+  };
+}
+
+function clientPeers(config: Config, keys: Keys): PeerSettings[] {
+  return config.clients
+    .filter((c) => !c.disabled)
+    .map((c) => {
+      const presharedKey = keys.clientPresharedKeys.get(c.name);
+      return { name: c.name, publicKey: c.publicKey, ...(presharedKey && { presharedKey }), allowed: c.allowed };
+    });
+}
+
+/** A link without a server address is left out: there is nothing to send to. */
+function linkSettings(link: LinkConfig, { facts, servers, ids }: SettingsInput): LinkSettings | undefined {
+  const serverAddress = servers.get(link.name);
+  if (!serverAddress) return undefined;
+  const found = facts.links.find((f) => f.name === link.name);
+  const access = found && accessFor(found, serverAddress);
+  const localAddress = access && parseAddress(access.address);
+  return {
+    id: ids.get(link.name)!,
+    name: link.name,
+    device: found?.device ?? link.interface,
+    usable: linkTrouble(link, found, serverAddress) === '',
+    ...(localAddress && { localAddress }),
+    localPort: link.localPort,
+    serverAddress,
+    serverPort: link.remotePort,
+    mtu: link.mtu ?? (found?.mtu || FALLBACK_MTU),
+    ...(link.downBps !== undefined && { downBps: link.downBps }),
+    ...(link.upBps !== undefined && { upBps: link.upBps }),
+  };
+}
+
+/** The MTU of a device that is not there yet: Ethernet's. */
+const FALLBACK_MTU = 1500;
+
+/** Why a link cannot carry anything now; empty when it can. */
+export function linkTrouble(link: LinkConfig, found: LinkFacts | undefined, server: AddressBytes | undefined): string {
+  if (!found) return 'not looked at yet';
+  if (found.problem !== undefined) return found.problem;
+  if (!server) return `the name ${link.server} has no address yet`;
+  if (!accessFor(found, server))
+    return `no IPv${server.length === 4 ? 4 : 6} address to reach ${printAddress(server)} from`;
+  return '';
+}
+
+/** How a link reaches an address of this family. */
+export function accessFor(found: LinkFacts, server: AddressBytes): Access | undefined {
+  return server.length === 4 ? found.v4 : found.v6;
+}
+
+/** Addresses of a link, for the choice among a name's answers. */
+export function addressesOf(found: LinkFacts | undefined): AddressBytes[] {
+  return [found?.v4, found?.v6].flatMap((a) => (a ? (parseAddress(a.address) ?? []) : []));
+}
+
+/** Gives new links the lowest free ids and keeps those of links that stay. */
+export function assignIds(links: readonly LinkConfig[], before: ReadonlyMap<string, number>): Map<string, number> {
+  const ids = new Map<string, number>();
+  for (const { name } of links) if (before.has(name)) ids.set(name, before.get(name)!);
+  for (const { name } of links) {
+    if (ids.has(name)) continue;
+    const taken = new Set(ids.values());
+    let id = 0;
+    while (taken.has(id)) id++;
+    ids.set(name, id);
+  }
+  return ids;
+}

@@ -1,0 +1,56 @@
+/** The Status value of this instance: the backend's report, what was found of the links, and the process's own figures. */
+
+import type { BackendReport } from '../backend/backend.ts';
+import { type AddressBytes, printAddress } from '../base/address.ts';
+import type { Config } from '../config/config.ts';
+import type { Verdict } from '../health/verdict.ts';
+import type { Facts } from '../plan/facts.ts';
+import type { Status } from '../status/status.ts';
+import { accessFor, activeLinks, linkTrouble } from './settings.ts';
+
+/** What a status is made of. */
+export interface StatusInput {
+  config: Config;
+  facts: Facts | undefined;
+  servers: ReadonlyMap<string, AddressBytes>;
+  startedAt: Date;
+  report: BackendReport;
+  /** By `PEER/PATH`. */
+  verdicts: ReadonlyMap<string, Verdict>;
+  warnings: string[];
+}
+
+/** Puts a status together. */
+export function buildStatus(input: StatusInput): Status {
+  const { config, facts, report } = input;
+  const { user, system } = process.cpuUsage();
+  return {
+    version: 1,
+    role: config.role,
+    engine: config.engine,
+    ifname: config.bond.ifname,
+    pid: process.pid,
+    startedAt: input.startedAt.toISOString(),
+    cpuSeconds: (user + system) / 1e6,
+    rssBytes: process.memoryUsage.rss(),
+    bonds: report.bonds,
+    drops: report.drops,
+    links: activeLinks(config).map((link) => {
+      const found = facts?.links.find((f) => f.name === link.name);
+      const server = input.servers.get(link.name);
+      const access = found && (server ? accessFor(found, server) : (found.v4 ?? found.v6));
+      const reason = linkTrouble(link, found, server);
+      return {
+        name: link.name,
+        device: found?.device ?? link.interface,
+        usable: reason === '',
+        reason,
+        address: access?.address ?? '',
+        gateway: access?.gateway ?? '',
+        server: server ? printAddress(server) : '',
+        verdict: input.verdicts.get(`server/${link.name}`) ?? 'down',
+      };
+    }),
+    warnings: input.warnings,
+  };
+}
