@@ -143,6 +143,8 @@ test('a forger who makes mac1 right again is refused by the seal', () => {
   for (let at = 4; at < 124; at++) {
     assert.equal(responder.open(remac(flip(first, at), server.publicKey)), 'not-authentic', `byte ${at}`);
   }
+  assert.equal(responder.open(remac(Uint8Array.of(...first, 0), server.publicKey)), 'bad-form');
+  assert.equal(responder.open(remac(flip(first, 0), server.publicKey)), 'bad-form');
   const { message } = responder.respond(opened(responder.open(first)), undefined, 2, SERVER_ID, AES);
   for (let at = 8; at < 69; at++) {
     assert.equal(initiator.handleResponse(remac(flip(message, at), router.publicKey)), 'not-authentic', `byte ${at}`);

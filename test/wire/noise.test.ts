@@ -103,6 +103,9 @@ test('another prologue, responder or pre-shared key is refused; a failed answer 
   const first = i.writeFirst(psk) as Uint8Array;
   assert.equal(new NoiseResponder(crypto, bytes('01'), b).readFirst(first), undefined);
   assert.equal(new NoiseResponder(crypto, prologue, crypto.generateKeyPair()).readFirst(first), undefined);
+  for (const n of [0, 31, 80, 95, first.length - 1]) {
+    assert.equal(new NoiseResponder(crypto, prologue, b).readFirst(first.subarray(0, n)), undefined);
+  }
   assert.ok(r.readFirst(first));
   const second = r.writeSecond(psk, psk)?.message as Uint8Array;
   assert.equal(i.readSecond(second, new Uint8Array(32).fill(1)), undefined);
