@@ -295,7 +295,7 @@ export class Bond implements PathOwner {
     if (!session.openKey.open(id, pn, at, HEADER_BYTES, at + HEADER_BYTES, plainBytes, plainAt)) return 'not-authentic';
     path.replay.accept(pn);
     session.opened++;
-    if (pn > before) this.noteSource(path, fromAt, nowUs);
+    if (this.opensPaths && pn > before) this.noteSource(path, fromAt, nowUs);
     const gap = before >= 0 && pn !== before + 1;
     const bytes = length + path.outerBytes;
     if (isData) {
@@ -673,7 +673,7 @@ export class Bond implements PathOwner {
   /** Only what has authenticated and is the newest of its path moves the path's address (RFC 9000 §9.3). */
   private noteSource(path: Path, fromAt: number, nowUs: number): void {
     if (!path.hasEndpoint || !this.sameEndpoint(path.endpointAt, fromAt)) this.setEndpoint(path, fromAt);
-    if (path.state === 'closed' && this.opensPaths) path.open(1500, nowUs);
+    if (path.state === 'closed') path.open(1500, nowUs);
   }
 
   private setEndpoint(path: Path, fromAt: number): void {
