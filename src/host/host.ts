@@ -1,9 +1,9 @@
 /** This Linux machine, as the transaction sees it: performs a step, reads slots. */
 import { writeFile } from 'node:fs/promises';
-import type { Host } from '../plan/apply.ts';
-import { type Command, commandsOf } from '../plan/command.ts';
+import { type Host, performByCommands } from '../plan/apply.ts';
+import type { Command } from '../plan/command.ts';
 import type { Step } from '../plan/plan.ts';
-import { deviceOf, sameThing, slotOf, type Thing } from '../plan/thing.ts';
+import { deviceOf, type Thing } from '../plan/thing.ts';
 import {
   deviceThings,
   hasIpv6,
@@ -18,18 +18,8 @@ import { failed, runWell } from './run.ts';
 
 /** The machine in whose network namespace this process runs. */
 export class LinuxHost implements Host {
-  async perform(step: Step): Promise<void> {
-    for (const command of commandsOf(step)) {
-      try {
-        await carryOut(command);
-      } catch (error) {
-        // A command that finds its work done already (kept from before, or undone by the kernel itself) has not failed.
-        const { things } = await this.read([step.after ?? step.before!]);
-        const is = things.find((t) => slotOf(t) === step.slot);
-        const isExtra = 'write' in command && step.after?.kind === 'sysctl' && !command.write.endsWith(step.after.key);
-        if (!isExtra && !sameThing(is, step.after)) throw error;
-      }
-    }
+  perform(step: Step): Promise<void> {
+    return performByCommands(step, carryOut, (slotsOf) => this.read(slotsOf));
   }
 
   async read(slotsOf: readonly Thing[]): Promise<{ devices: string[]; things: Thing[] }> {
@@ -67,6 +57,7 @@ async function carryOut(command: Command): Promise<void> {
   try {
     await writeFile(command.write, command.text);
   } catch (error) {
+    if (command.mayBeGone && (error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw failed(['write', command.text, 'to', command.write], (error as Error).message);
   }
 }

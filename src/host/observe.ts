@@ -34,7 +34,11 @@ export async function observe(lookout: Lookout, journal: readonly Entry[] = []):
   const links = await Promise.all(lookout.links.map((link) => findLink(link, around)));
   const raDevices = [...new Set(defaults6.flatMap((r) => (r.protocol === PROTOCOL_RA && r.dev ? [r.dev] : [])))];
   const linkDevices = links.flatMap((l) => l.device ?? []);
-  const keys = sysctlKeys(lookout.device, linkDevices, raDevices);
+  const keys = sysctlKeys(
+    lookout.device,
+    linkDevices,
+    devices.map((d) => d.ifname),
+  );
   const asked: Thing[] = [
     { kind: 'rule', family: 4, priority: 0, table: 0 },
     { kind: 'rule', family: 6, priority: 0, table: 0 },

@@ -8,7 +8,7 @@
  * every slot that may have been touched and what it held before us, so the next start or `yoke down` needs nothing else.
  */
 import { YokeError } from '../base/error.ts';
-import { commandsOf, printCommand } from './command.ts';
+import { type Command, commandsOf, printCommand } from './command.ts';
 import { canBe, diff, type Entry, inverse, type Plan, type Step } from './plan.ts';
 import { sameThing, slotOf, type Thing } from './thing.ts';
 
@@ -31,6 +31,27 @@ export interface JournalStore {
 /** What was there before us, in the order in which we came. Plain data. */
 export interface Journal {
   entries: Entry[];
+}
+
+/**
+ * How a host performs a step by commands: one that fails because its work is done already (kept from before, or undone by the kernel
+ * itself) has not failed.
+ */
+export async function performByCommands(
+  step: Step,
+  carryOut: (command: Command) => Promise<void>,
+  read: Host['read'],
+): Promise<void> {
+  for (const command of commandsOf(step)) {
+    try {
+      await carryOut(command);
+    } catch (error) {
+      if ('write' in command) throw error;
+      const { things } = await read([step.after ?? step.before!]);
+      const is = things.find((t) => slotOf(t) === step.slot);
+      if (!sameThing(is, step.after)) throw error;
+    }
+  }
 }
 
 /** The steps whose slots do not hold what they should: verification by reading back. */

@@ -7,8 +7,8 @@
 import { inverse, type Plan, type Step } from './plan.ts';
 import { MAIN_TABLE, PROTOCOL, type RouteThing, type RuleThing, type Thing } from './thing.ts';
 
-/** One thing to do on the machine. Plain data. */
-export type Command = { run: string[]; stdin?: string } | { write: string; text: string };
+/** One thing to do on the machine; `mayBeGone`: that the file is not there is no failure. Plain data. */
+export type Command = { run: string[]; stdin?: string } | { write: string; text: string; mayBeGone?: boolean };
 
 /** The commands of a step, in order. Each may fail when the slot already holds what it should: who runs them looks afterwards. */
 export function commandsOf(step: Step): Command[] {
@@ -26,7 +26,10 @@ function makeCommands(t: Thing, before: Thing | undefined): Command[] {
     case 'nft':
       return [{ run: ['nft', '-f', '-'], stdin: `add table inet ${t.table}\ndelete table inet ${t.table}\n${t.text}` }];
     case 'sysctl':
-      return [writeSetting(t.key, t.value), ...(t.extras ?? []).map(([key, value]) => writeSetting(key, value))];
+      return [
+        { write: `/proc/sys/${t.key}`, text: t.value },
+        ...(t.extras ?? []).map(([key, text]) => ({ write: `/proc/sys/${key}`, text, mayBeGone: true })),
+      ];
     case 'address': {
       const nodad = t.family === 6 ? ['nodad'] : [];
       return [{ run: ['ip', `-${t.family}`, 'addr', 'add', t.address, 'dev', t.dev, ...nodad] }];
@@ -52,8 +55,6 @@ function unmakeCommands(t: Thing): Command[] {
       return []; // A setting, an MTU, up or down is always something: it goes with its device.
   }
 }
-
-const writeSetting = (key: string, value: string): Command => ({ write: `/proc/sys/${key}`, text: value });
 
 function ruleWords(r: RuleThing): string[] {
   const words = ['priority', String(r.priority)];

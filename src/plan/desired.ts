@@ -226,9 +226,11 @@ function settings(config: Config, facts: Facts): SysctlThing[] {
   const linkDevices = [...new Set(facts.links.flatMap((l) => l.device ?? []))];
   for (const dev of linkDevices) if (filtersStrictly(is, dev)) want(`net/ipv4/conf/${dev}/rp_filter`, '2');
   if (carriesIpv6(config)) {
-    for (const dev of new Set([...linkDevices, ...facts.raDevices])) {
+    for (const dev of facts.devices) {
       const key = `net/ipv6/conf/${dev}/accept_ra`;
-      if (is.get(key) !== '0') want(key, '2');
+      const learns = linkDevices.includes(dev) || facts.raDevices.includes(dev);
+      // 2 stays 2: ours, or the user's own wish.
+      if (is.get(key) === '2' || (learns && is.get(key) !== '0')) want(key, '2');
     }
     want('net/ipv6/conf/all/forwarding', '1');
   }
@@ -257,12 +259,12 @@ function deviceThings(config: Config, facts: Facts, live: Live): Thing[] {
   const quiet = `net/ipv6/conf/${dev}/addr_gen_mode`;
   if (is.has(quiet)) things.push({ kind: 'sysctl', key: quiet, value: '1' });
   if (filtersStrictly(is, dev)) things.push({ kind: 'sysctl', key: `net/ipv4/conf/${dev}/rp_filter`, value: '2' });
-  things.push({ kind: 'mtu', dev, mtu: live.innerMtu });
+  // Up before the addresses: a device that goes down loses its IPv6 addresses, and each step is to undo its own work only.
+  things.push({ kind: 'mtu', dev, mtu: live.innerMtu }, { kind: 'up', dev, up: true });
   for (const a of config.bond.addresses) {
     const family = a.bytes.length === 4 ? 4 : 6;
     if (family === 4 || facts.ipv6) things.push({ kind: 'address', family, dev, address: printPrefix(a) });
   }
-  things.push({ kind: 'up', dev, up: true });
   return things;
 }
 

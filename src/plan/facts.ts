@@ -4,7 +4,7 @@
  *   Config ─lookout→ Lookout ─(host/observe.ts)→ Facts
  */
 
-import { type AddressBytes, printAddress } from '../base/address.ts';
+import { printAddress } from '../base/address.ts';
 import type { Config } from '../config/config.ts';
 import { nftTableName } from './nft.ts';
 import type { Thing } from './thing.ts';
@@ -86,16 +86,20 @@ export function lookout(config: Config): Lookout {
       place: l.place,
       interface: l.interface,
       ...(l.ipaddr && { address: printAddress(l.ipaddr.bytes) }),
-      ...(l.gateway && { gateway: printAddress(l.gateway as AddressBytes) }),
+      ...(l.gateway && { gateway: printAddress(l.gateway) }),
     })),
   };
 }
 
-/** The settings that have a bearing on yoke, by device. Source: Documentation/networking/ip-sysctl.rst. */
-export function sysctlKeys(bondDevice: string, linkDevices: readonly string[], raDevices: readonly string[]): string[] {
+/**
+ * The settings that have a bearing on yoke. Source: Documentation/networking/ip-sysctl.rst.
+ *
+ * accept_ra is asked of every device: one that was set to 2 has to stay so while its line, and with it its learned route, is away.
+ */
+export function sysctlKeys(bondDevice: string, linkDevices: readonly string[], devices: readonly string[]): string[] {
   const keys = ['net/ipv4/ip_forward', 'net/ipv4/conf/all/rp_filter', 'net/ipv6/conf/all/forwarding'];
-  for (const dev of linkDevices) keys.push(`net/ipv4/conf/${dev}/rp_filter`);
-  for (const dev of new Set([...linkDevices, ...raDevices])) keys.push(`net/ipv6/conf/${dev}/accept_ra`);
+  for (const dev of new Set(linkDevices)) keys.push(`net/ipv4/conf/${dev}/rp_filter`);
+  for (const dev of devices) if (dev !== 'lo' && dev !== bondDevice) keys.push(`net/ipv6/conf/${dev}/accept_ra`);
   keys.push(`net/ipv4/conf/${bondDevice}/rp_filter`, `net/ipv6/conf/${bondDevice}/addr_gen_mode`);
   return keys;
 }
