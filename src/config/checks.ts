@@ -101,8 +101,7 @@ class Doubles {
   }
 
   addSaid(entry: Entry<unknown>, what: string, section: UciSection, shown?: string): void {
-    for (const s of entry.said)
-      this.add(s.text, s.line, `option ${entry.name}`, what, headingOf(section), shown ?? `'${s.text}'`);
+    for (const s of entry.said) this.add(s.text, s.line, s.where, what, headingOf(section), shown ?? `'${s.text}'`);
   }
 }
 
@@ -126,7 +125,7 @@ export function checkBond(reader: Reader, { section, read: r }: BondReading): vo
   checkEither(reader, r.preshared_key, r.preshared_key_file);
   const own = [...r.ipaddr.said, ...r.ip6addr.said];
   const doubles = new Doubles(reader, 'remove one of them');
-  for (const s of own) doubles.add(printAddress(s.value.bytes), s.line, 'ipaddr', 'an address', 'this section');
+  for (const s of own) doubles.add(printAddress(s.value.bytes), s.line, s.where, 'an address', 'this section');
   checkRemote(reader, r.remote_ipaddr, r.ipaddr);
   checkRemote(reader, r.remote_ip6addr, r.ip6addr);
   const mtu = r.mtu.said[0];
@@ -134,7 +133,7 @@ export function checkBond(reader: Reader, { section, read: r }: BondReading): vo
     const todo = 'raise it, or remove ip6addr';
     complain(reader, mtu.line, 'option mtu', {
       expected: 'at least 1280 with an IPv6 address (RFC 8200)',
-      found: mtu.text,
+      found: `'${mtu.text}'`,
       todo,
     });
   }
@@ -171,9 +170,9 @@ function checkRemote(reader: Reader, remote: Entry<AddressBytes>, own: Entry<Pre
 }
 
 function checkListen(reader: Reader, r: BondReading['read']) {
-  const all: (Said<{ address?: AddressBytes; port: number }> & { where: string })[] = [
-    ...r.listen.said.map((s) => ({ ...s, where: 'list listen' })),
-    ...r.listen_port.said.map((s) => ({ ...s, value: { port: s.value }, where: 'option listen_port' })),
+  const all: Said<{ address?: AddressBytes; port: number }>[] = [
+    ...r.listen.said,
+    ...r.listen_port.said.map((s) => ({ ...s, value: { port: s.value } })),
   ].sort((a, b) => a.line - b.line);
   const everywhere = (address?: AddressBytes) => address === undefined || address.every((b) => b === 0);
   all.forEach((a, i) => {
@@ -322,12 +321,10 @@ export function checkClients(reader: Reader, clients: readonly ClientReading[], 
     }
     if (!isOn(r)) continue;
     keys.addSaid(r.public_key, 'a key', section, 'the same key');
-    const addresses = [r.ipaddr, r.ip6addr].flatMap((e) =>
-      e.said.map((s) => ({ name: e.name, said: s, prefix: wholly(s.value) })),
-    );
-    const networks = r.allowed_ip.said.map((s) => ({ name: 'allowed_ip', said: s, prefix: s.value }));
+    const addresses = [r.ipaddr, r.ip6addr].flatMap((e) => e.said.map((s) => ({ said: s, prefix: wholly(s.value) })));
+    const networks = r.allowed_ip.said.map((s) => ({ said: s, prefix: s.value }));
     const mine = [...addresses, ...networks];
-    for (const { name, said, prefix } of mine) {
+    for (const { said, prefix } of mine) {
       const self = own.find((o) => prefixContains(prefix, o.bytes));
       const other = taken.find((t) => prefixesOverlap(t.prefix, prefix));
       const foe = self
@@ -335,8 +332,8 @@ export function checkClients(reader: Reader, clients: readonly ClientReading[], 
         : other && `'${said.text}', which overlaps ${printPrefix(other.prefix)} of ${other.who} (line ${other.line})`;
       if (foe) {
         const todo = 'give every client addresses of its own';
-        complain(reader, said.line, `option ${name}`, {
-          expected: 'addresses that are nobody else’s',
+        complain(reader, said.line, said.where, {
+          expected: 'addresses that no other section has',
           found: foe,
           todo,
         });

@@ -37,6 +37,7 @@ export const flag: Kind<boolean> = {
   expected: "'1' or '0'",
   example: '1',
   read: (text) => BOOLEANS.get(text),
+  hint: () => "write '1' for yes or '0' for no",
 };
 
 /** A whole number in decimal, or in hex with 0x. */
@@ -280,7 +281,7 @@ export function printKey(key: Uint8Array): string {
 export const publicKey: Kind<Uint8Array> = {
   name: 'key',
   expected: 'a public key: 44 characters of base64',
-  example: 'tQpR1nT0bBMGzvl2xQ2wXIW0q3QpAvHnHkm9k7eWdVk=',
+  example: 'THE/PUBLIC/KEY/OF/THE/SERVER/GOES/HERE////0=',
   read: (t) => {
     const key = parseKey(t);
     return key?.some((b) => b !== 0) ? key : undefined;

@@ -19,6 +19,8 @@ export interface Said<T> {
   readonly value: T;
   readonly text: string;
   readonly line: number;
+  /** How messages name it: `option mtu`, `list route`. */
+  readonly where: string;
 }
 
 /** What a section says about one option; `said` is empty when it says nothing. */
@@ -95,7 +97,7 @@ function suits(reader: Reader, name: string, spec: OptionSpec<unknown>, options:
         : undefined;
   if (!wrong) return true;
   complain(reader, options[0].line, `option ${name}`, {
-    expected: `it with ${wrong.needs} only`,
+    expected: `${wrong.needs} for this option`,
     found: wrong.is,
     todo: `remove it, or set option ${wrong.needs} in config interface 'bond'`,
   });
@@ -122,7 +124,7 @@ function readOption<T>(reader: Reader, name: string, spec: OptionSpec<T>, option
     const texts = spec.many && option.kind === 'option' ? option.value.split(/\s+/).filter(Boolean) : [option.value];
     for (const text of texts) {
       const value = kind.read(text);
-      if (value !== undefined) said.push({ value, text, line: option.line });
+      if (value !== undefined) said.push({ value, text, line: option.line, where });
       else complainValue(reader, option.line, where, kind, text);
     }
   }

@@ -111,13 +111,13 @@ function isWelcome(reader: Reader, section: UciSection, bond: UciSection | undef
   }
   if (spec.engine !== undefined && spec.engine !== reader.engine) {
     const todo = `remove it, or set option engine '${spec.engine}' in config interface 'bond'`;
-    return refuse(`it with engine '${spec.engine}' only`, `engine '${reader.engine}'`, todo);
+    return refuse(`engine '${spec.engine}' for this section`, `engine '${reader.engine}'`, todo);
   }
   // The article's server has links too: one for each tunnel.
   const role = section.type === 'link' && reader.engine === 'multipath' ? 'router' : spec.role;
   if (role !== undefined && role !== reader.role) {
     const todo = `remove it, or set option role '${role}' in config interface 'bond'`;
-    return refuse(`it with role '${role}' only`, `role '${reader.role}'`, todo);
+    return refuse(`role '${role}' for this section`, `role '${reader.role}'`, todo);
   }
   return true;
 }

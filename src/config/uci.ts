@@ -7,6 +7,7 @@
  * Because every character is in exactly one token, printing is joining, and an edit (uci-edit.ts) changes only the tokens that it means.
  */
 import { type Complaint, YokeError } from '../base/error.ts';
+import { nearest } from './suggest.ts';
 
 /** A stretch of the text. For a word, `value` is what its quotes and backslashes stand for. */
 export interface UciToken {
@@ -88,7 +89,6 @@ for (const [command, shape, most] of [
   COMMANDS.set(command[0], { command, shape, most });
 }
 
-const COMMAND_LINE = /^[ \t]*(?:package|config|option|list)[ \t]/;
 const BLANK = /[ \t\r\v\f]/;
 const NAME = /^[A-Za-z0-9_]+$/;
 const PACKAGE_NAME = /^[A-Za-z0-9_-]+$/;
@@ -185,11 +185,7 @@ function readWord(text: string, start: number, guess: boolean): ReadWord {
     if (c === '\\') takeEscaped();
     else if (c === "'" || c === '"') {
       const opened = at++;
-      while (
-        at < text.length &&
-        text[at] !== c &&
-        !(guess && text[at] === '\n' && COMMAND_LINE.test(nextLine(text, at)))
-      ) {
+      while (at < text.length && text[at] !== c && !(guess && text[at] === '\n' && looksLikeStatement(text, at + 1))) {
         if (c === '"' && text[at] === '\\') takeEscaped();
         else value += text[at++];
       }
@@ -208,7 +204,11 @@ function readWord(text: string, start: number, guess: boolean): ReadWord {
   return { end: at, value, fault, faultAt };
 }
 
-const nextLine = (text: string, newline: number) => text.slice(newline + 1, newline + 200);
+/** Whether a line begins with the name of a command, or nearly so: the line of a forgotten quote may be followed by another fault. */
+function looksLikeStatement(text: string, start: number): boolean {
+  const word = /^[ \t]*([a-z]{3,9})[ \t]/.exec(text.slice(start, start + 100))?.[1];
+  return word !== undefined && nearest(word, ['package', 'config', 'option', 'list']) !== undefined;
+}
 
 /** Tokens → statements → sections. */
 function build(text: string, file: string, guess: boolean): { document: UciDocument; complaints: Complaint[] } {
