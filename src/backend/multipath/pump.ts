@@ -136,15 +136,14 @@ class Pump {
       const before = nowUs();
       const until = more ? before : Math.min(this.endpoint.pollTimeout(), nextTickUs, before + LONGEST_WAIT_US);
       this.poller.wait(Math.max(0, until - before) * 1000);
-      let now = nowUs();
       for (let i = 0; i < this.sockets.length; i++) {
-        if (this.poller.ready(this.pollIndex[i]) !== 0) this.receive(this.sockets[i], now);
+        if (this.poller.ready(this.pollIndex[i]) !== 0) this.receive(this.sockets[i]);
       }
       this.writeDelivered();
+      const now = nowUs();
       if (this.poller.ready(this.tunIndex) !== 0) this.readTun(now);
-      now = nowUs();
       this.endpoint.handleTimeout(now);
-      more = this.transmit(now);
+      more = this.transmit();
       this.writeDelivered();
       if (this.poller.ready(this.wakeIndex) !== 0) {
         this.handleMessages(now);
@@ -163,10 +162,12 @@ class Pump {
     this.tun.close();
   }
 
-  private receive(socket: UdpSocket, now: number): void {
+  private receive(socket: UdpSocket): void {
     const { udp, endpoint } = this;
     for (let turn = 0; turn < RECEIVES_A_TURN; turn++) {
       const n = udp.receive(socket);
+      // Read after the batch is here: an arrival time before the arrival would pass for a shorter path than there is.
+      const now = nowUs();
       for (let m = 0; m < n; m++) {
         const start = udp.offset[m];
         const end = start + udp.length[m];
@@ -222,9 +223,10 @@ class Pump {
     return number === NO_PEER ? undefined : this.endpoint.peers[number];
   }
 
-  private transmit(now: number): boolean {
+  private transmit(): boolean {
     const { endpoint, out, udp } = this;
     for (let n = 0; n < RUNS_A_TURN; n++) {
+      const now = nowUs();
       if (!endpoint.pollTransmit(out, this.run, now)) return false;
       const socket = this.socketByNumber[this.arena.bytes[out.endpointAt + 45]];
       if (socket === undefined) continue;
