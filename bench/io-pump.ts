@@ -170,8 +170,9 @@ function rounds(): void {
   }
   if (!stopped) setImmediate(rounds);
   else
-    process.stdout.write(`${JSON.stringify({ ...counters, refused: socket.segmentationRefused })}\n`, () =>
-      process.exit(0),
+    process.stdout.write(
+      `${JSON.stringify({ ...counters, cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6, refused: socket.segmentationRefused })}\n`,
+      () => process.exit(0),
     );
 }
 rounds();
