@@ -1,7 +1,7 @@
 /**
  * One end of a measured flow, as a process of its own in a namespace: `node flow-process.js '{"role":…}'`.
  *
- *     stdout   {"listening":true} (host side), {"started":true} at the first byte, {"bytes":n} every 200 ms, at last the result
+ *     stdout   {"listening":true} (host side), {"started":true} at the first byte, {"bytes":n} every 100 ms, at last the result
  *
  * The client always connects, as hosts behind NAT do; which end sends is another matter. The receiver alone keeps the time: it
  * counts payload for the warm-up and then for the measure, prints the result and ends; the sender ends when it is closed.
@@ -12,7 +12,7 @@ import koffi from 'koffi';
 import type { FlowJob, FlowResult, ProbeJob, ProbeResult } from './measure.ts';
 
 const BIN_MS = 20;
-const LIVE_MS = 200;
+const LIVE_MS = 100;
 const CHUNK = Buffer.alloc(256 * 1024);
 const IPPROTO_TCP = 6;
 const TCP_CONGESTION = 13;

@@ -85,7 +85,7 @@ export interface TransferOptions {
   host?: string;
   /** When the first byte has come. */
   onStart?: () => void;
-  /** Payload so far, five times a second (builtin only). */
+  /** Payload so far, ten times a second (builtin only). */
   onBytes?: (bytes: number) => void;
 }
 
@@ -179,6 +179,8 @@ export class Ping {
   readonly #child: ChildProcess;
   readonly #lab: Lab;
   readonly timesMs: number[] = [];
+  /** Told each round trip as it comes. */
+  onTime: (timeMs: number) => void = () => {};
 
   constructor(lab: Lab, intervalMs = 100, host: string = ADDRESS.host, from: 'client' | 'router' = 'client') {
     this.#lab = lab;
@@ -186,7 +188,9 @@ export class Ping {
     this.#child = lab.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       const m = /time=([\d.]+) ms/.exec(line);
-      if (m) this.timesMs.push(Number(m[1]));
+      if (!m) return;
+      this.timesMs.push(Number(m[1]));
+      this.onTime(Number(m[1]));
     });
   }
 

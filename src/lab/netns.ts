@@ -90,7 +90,8 @@ export async function end(child: ChildProcess, graceMs = 3000): Promise<void> {
   clearTimeout(timer);
 }
 
-const OURS = /^yk(\d+)-/;
+/** Whole names only: others may begin alike. */
+const OURS = /^yk(\d+)(?:-\d+)?-(?:client|router|core|server|host|emulator)$/;
 
 /** Ends what still runs in a namespace and removes it; its devices go with it. */
 export async function removeNamespace(namespace: string): Promise<void> {
