@@ -97,7 +97,7 @@ function checkName(config: Config): Complaint[] {
   if (!existsSync(`/sys/class/net/${ifname}`)) return [];
   return [
     {
-      where: `${place.file}:${place.line}: option ifname`,
+      where: `${place.file}:${place.line} option ifname`,
       expected: `a device name that is free`,
       found: `${ifname}, which exists`,
       todo: `choose another name, or remove that device (ip link del ${ifname})`,
@@ -125,7 +125,7 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
     if (code === undefined) return undefined;
     const { file, line } = config.bond.place;
     return {
-      where: `${file}:${line}: option listen`,
+      where: `${file}:${line} option listen`,
       expected: `UDP ${text ?? 'any address'} port ${port} to be free`,
       found: code === 'EADDRINUSE' ? 'another program there' : code,
       todo: code === 'EADDRINUSE' ? `see which (ss -ulpn sport = :${port}), or choose another port` : 'correct it',

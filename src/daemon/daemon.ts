@@ -153,7 +153,7 @@ export class Daemon {
     ]) {
       if (is !== said) {
         throw new YokeError('config', {
-          where: `${config.file}: option ${what}`,
+          where: `${config.file}:${config.bond.place.line} option ${what}`,
           expected: `'${is}', as it runs`,
           found: `'${said}'`,
           todo: 'restart yoke to change it',

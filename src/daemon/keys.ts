@@ -5,7 +5,6 @@
  */
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { parseKey } from '../config/kinds.ts';
@@ -46,17 +45,14 @@ export interface Keys {
 }
 
 /**
- * Reads every key that the configuration names; a relative file name starts at the configuration's directory.
+ * Reads every key that the configuration names.
  *
  * @throws YokeError `config` with every complaint at once; no message holds a byte of a key.
  */
 export function readKeys(config: Config): Keys {
   const complaints: Complaint[] = [];
   const read = (inline: Uint8Array | undefined, file: string | undefined, line: number) =>
-    inline ??
-    (file === undefined
-      ? undefined
-      : readKeyFile(resolve(dirname(config.file), file), `${config.file}:${line}`, complaints));
+    inline ?? (file === undefined ? undefined : readKeyFile(file, `${config.file}:${line}`, complaints));
 
   const { bond } = config;
   const privateKey = read(bond.privateKey, bond.privateKeyFile, bond.place.line);

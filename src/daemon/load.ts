@@ -12,7 +12,7 @@ export function loadConfig(file: string): Config {
   const config = readConfig(readText(file), file);
   if (config.engine !== 'multipath') {
     throw new YokeError('config', {
-      where: `${file}: option engine`,
+      where: `${file}:${config.bond.place.line} option engine`,
       expected: "'multipath', the only engine of this version",
       found: `'${config.engine}'`,
       todo: 'set it to multipath, or leave it out',

@@ -251,7 +251,7 @@ test('a reload adds a link without a restart; what needs one is refused', async 
   const other = readConfig(routerText().replace(/ifname '[^']*'/, "ifname 'other0'"), 'test.conf');
   await assert.rejects(
     daemon.reload(other, KEYS),
-    /test\.conf: option ifname: expected '.*', as it runs, found 'other0'; restart yoke/,
+    /test\.conf:2 option ifname: expected '.*', as it runs, found 'other0'; restart yoke/,
   );
 });
 

@@ -49,12 +49,14 @@ function keyFile(name: string, text: string, mode = 0o600): string {
   return path;
 }
 
-test('keys come from the file or the configuration; relative names start at the configuration', () => {
+test('keys come from the file or the configuration', () => {
   const mine = generatePrivateKey();
   const psk = generatePresharedKey();
-  keyFile('key', printKey(mine));
   const keys = readKeys(
-    config({ privateKeyFile: 'key', presharedKey: psk }, [{ presharedKeyFile: keyFile('psk', printKey(psk)) }, {}]),
+    config({ privateKeyFile: keyFile('key', printKey(mine)), presharedKey: psk }, [
+      { presharedKeyFile: keyFile('psk', printKey(psk)) },
+      {},
+    ]),
   );
   assert.deepEqual(Buffer.from(keys.privateKey), Buffer.from(mine));
   assert.deepEqual(keys.publicKey, publicKeyOf(mine));
