@@ -1,0 +1,86 @@
+/**
+ * The engine over simulated links: one JSON line a case. `node dist/bench/sim.js [case …] [--seconds N]`.
+ *
+ * One TCP flow (the model of test/sim/tcp.ts), warm-up 3 s, then 10 s; drop-tail queues of 60 ms. The share is of the limit: the
+ * sum of the links' rates × 1392/1500, as a full datagram of 1,500 bytes carries 1,392 of TCP payload.
+ */
+import type { LinkSettings } from '../src/lab/link.ts';
+import { Ping } from '../test/sim/apps.ts';
+import { Pair, type SimLink } from '../test/sim/pair.ts';
+import { TcpFlow } from '../test/sim/tcp.ts';
+
+interface Case {
+  name: string;
+  links: SimLink[];
+  bar: number;
+}
+
+const WARM_US = 3e6;
+
+function oneWay(mbit: number, delayMs: number, more?: Partial<LinkSettings>): LinkSettings {
+  return { rateBps: mbit * 1e6, delayUs: delayMs * 1e3, queueUs: 60_000, ...more };
+}
+
+function link(downMbit: number, upMbit: number, delayMs: number, more?: Partial<LinkSettings>): SimLink {
+  return { down: oneWay(downMbit, delayMs, more), up: oneWay(upMbit, delayMs, more) };
+}
+
+const CASES: Case[] = [
+  { name: '12+12', links: [link(12, 12, 5), link(12, 12, 5)], bar: 0.96 },
+  { name: '48/12+12/3', links: [link(48, 12, 8), link(12, 3, 45)], bar: 0.9 },
+  { name: '50+50', links: [link(50, 50, 10), link(50, 50, 10)], bar: 0.96 },
+  { name: '50+20', links: [link(50, 50, 10), link(20, 20, 10)], bar: 0.96 },
+  { name: '50@10+50@60', links: [link(50, 50, 5), link(50, 50, 30)], bar: 0.92 },
+  { name: '50+50 1% loss', links: [link(50, 50, 10), link(50, 50, 10, { lossRate: 0.01 })], bar: 0.8 },
+];
+
+function idlePing(links: SimLink[]): number {
+  const pair = new Pair({
+    links: [links.reduce((a, b) => (a.down.delayUs + a.up.delayUs > b.down.delayUs + b.up.delayUs ? a : b))],
+  });
+  const ping = new Ping(pair, 9, 9, 100_000);
+  ping.sinceUs = 1e6;
+  pair.run(3e6);
+  return ping.rttUs.quantile(0.5);
+}
+
+function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<string, unknown> {
+  const started = performance.now();
+  const pair = new Pair({ links: c.links, seed });
+  const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: 500_000 });
+  const ping = new Ping(pair, 9, 9, 50_000);
+  ping.sinceUs = WARM_US;
+  tcp.sinceUs = WARM_US;
+  pair.run(WARM_US);
+  const before = { bytes: tcp.goodputBytes, losses: tcp.losses, reordered: tcp.reordered };
+  pair.run(WARM_US + seconds * 1e6);
+  const rates = c.links.map((l) => (isUp ? l.up.rateBps : l.down.rateBps));
+  const limit = (rates.reduce((a, b) => a + b, 0) * 1392) / 1500;
+  const goodput = ((tcp.goodputBytes - before.bytes) * 8) / seconds;
+  const models = isUp ? pair.up : pair.down;
+  const idle = idlePing(c.links) / 1e3;
+  const round = (x: number) => Math.round(x * 1000) / 1000;
+  return {
+    case: c.name,
+    direction: isUp ? 'up' : 'down',
+    share: round(goodput / limit),
+    bar: c.bar,
+    mbps: round(goodput / 1e6),
+    pingIdleMs: round(idle),
+    pingP50Ms: round(ping.rttUs.quantile(0.5) / 1e3),
+    pingP95Ms: round(ping.rttUs.quantile(0.95) / 1e3),
+    reordered: tcp.reordered - before.reordered,
+    losses: tcp.losses - before.losses,
+    timeouts: tcp.timeouts,
+    stallMs: round(tcp.longestStallUs / 1e3),
+    queueDrops: models.map((m) => m.counters.queueDrops),
+    wallMs: Math.round(performance.now() - started),
+  };
+}
+
+const args = process.argv.slice(2);
+const wanted = args.filter((a) => !a.startsWith('--'));
+for (const c of CASES) {
+  if (wanted.length > 0 && !wanted.includes(c.name)) continue;
+  for (const isUp of [false, true]) console.log(JSON.stringify(measure(c, isUp, 10, 1)));
+}

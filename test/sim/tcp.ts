@@ -1,0 +1,388 @@
+/**
+ * One TCP flow with endless data, as a model: CUBIC with HyStart (RFC 9438, RFC 9406), SACK recovery (RFC 6675) with proportional
+ * rate reduction (RFC 6937), a time-out of 200 ms at least, delayed acknowledgements. Sequence numbers count segments.
+ *
+ * It has no RACK and never undoes a reduction: three later segments mean a loss, so that reordering hurts as much as it ever does.
+ */
+import type { Pair } from './pair.ts';
+
+const RING = 1 << 16;
+const MASK = RING - 1;
+const BETA = 0.7;
+const C = 0.4;
+const DUP_THRESHOLD = 3;
+const MIN_RTO_US = 200_000;
+const DELAYED_ACK_US = 40_000;
+const ACK_BYTES = 52;
+
+const UNSENT = 0;
+const SENT = 1;
+const SACKED = 2;
+const LOST = 3;
+const RESENT = 4;
+
+export interface TcpOptions {
+  isUp: boolean;
+  flow: number;
+  bucket: number;
+  segmentBytes?: number;
+  /** The receiver's window. */
+  maxWindow?: number;
+  startUs?: number;
+}
+
+/** A sender at one end, a receiver at the other. */
+export class TcpFlow {
+  /** Segments handed to the application, in order. */
+  delivered = 0;
+  /** Segments the sender took for lost, and time-outs. */
+  losses = 0;
+  timeouts = 0;
+  /** First transmissions that arrived after a later one. */
+  reordered = 0;
+  /** Arrived twice: the sender was wrong. */
+  spurious = 0;
+  longestStallUs = 0;
+  /** Count the stall only from here on. */
+  sinceUs = Number.POSITIVE_INFINITY;
+  cwnd = 10;
+  readonly segmentBytes: number;
+
+  private readonly pair: Pair;
+  private readonly o: TcpOptions;
+  private readonly maxWindow: number;
+  // Sender
+  private readonly state = new Uint8Array(RING);
+  private readonly sentUs = new Float64Array(RING);
+  private una = 0;
+  private next = 0;
+  private pipe = 0;
+  private scanned = 0;
+  private top = [-1, -1, -1];
+  private ssthresh = Number.POSITIVE_INFINITY;
+  private recoverTo = -1;
+  private recoverFrom = 0;
+  private prrDelivered = 0;
+  private prrOut = 0;
+  private srttUs = 0;
+  private rttvarUs = 0;
+  private backoff = 1;
+  private rtoAtUs = Number.POSITIVE_INFINITY;
+  private rtoArmed = false;
+  private wMax = 0;
+  private epochUs = 0;
+  private originW = 0;
+  private k = 0;
+  private friendly = 0;
+  private minRttUs = Number.POSITIVE_INFINITY;
+  private roundEnd = 0;
+  private roundStartUs = 0;
+  private roundMinUs = Number.POSITIVE_INFINITY;
+  private roundSamples = 0;
+  private lastAckUs = 0;
+  private resendFrom = 0;
+  private lostCount = 0;
+  // Receiver
+  private readonly got = new Uint8Array(RING);
+  private expected = 0;
+  private highest = -1;
+  private unacked = 0;
+  private ackTimer = 0;
+  private lastProgressUs = 0;
+  private readonly blocks: number[] = [];
+
+  constructor(pair: Pair, options: TcpOptions) {
+    this.pair = pair;
+    this.o = options;
+    this.segmentBytes = options.segmentBytes ?? 1444;
+    this.maxWindow = Math.min(options.maxWindow ?? 8192, RING / 2);
+    const sender = options.isUp ? pair.router : pair.server;
+    const receiver = options.isUp ? pair.server : pair.router;
+    receiver.handlers.set(options.flow, (view, at) =>
+      this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1),
+    );
+    sender.handlers.set(options.flow, (view, at) => this.handleAck(view, at));
+    pair.events.at(options.startUs ?? 0, () => this.push());
+  }
+
+  /** TCP payload so far. Units: bytes. */
+  get goodputBytes(): number {
+    return this.delivered * (this.segmentBytes - 52);
+  }
+
+  // ---- receiver
+
+  private handleSegment(seq: number, sentUs: number, again: boolean): void {
+    if (seq < this.expected || this.got[seq & MASK] === 1) {
+      this.spurious++;
+      this.ack(sentUs);
+      return;
+    }
+    if (seq < this.highest && !again) this.reordered++;
+    this.highest = Math.max(this.highest, seq);
+    this.got[seq & MASK] = 1;
+    const inOrder = seq === this.expected;
+    const hadGap = this.blocks.length > 0;
+    while (this.got[this.expected & MASK] === 1) {
+      this.got[this.expected & MASK] = 0;
+      this.expected++;
+      this.delivered++;
+    }
+    const now = this.pair.nowUs;
+    if (inOrder) {
+      if (now >= this.sinceUs)
+        this.longestStallUs = Math.max(this.longestStallUs, now - Math.max(this.lastProgressUs, this.sinceUs));
+      this.lastProgressUs = now;
+    }
+    this.noteBlock(seq);
+    if (!inOrder || hadGap || ++this.unacked >= 2) this.ack(sentUs);
+    else {
+      const timer = ++this.ackTimer;
+      this.pair.events.after(DELAYED_ACK_US, () => {
+        if (timer === this.ackTimer && this.unacked > 0) this.ack(sentUs);
+      });
+    }
+  }
+
+  /** The blocks of the SACK option: the newest first, three at the most. */
+  private noteBlock(seq: number): void {
+    const { blocks } = this;
+    let from = seq;
+    let to = seq + 1;
+    for (let i = 0; i < blocks.length; i += 2) {
+      if (blocks[i] <= to && blocks[i + 1] >= from) {
+        from = Math.min(from, blocks[i]);
+        to = Math.max(to, blocks[i + 1]);
+        blocks.splice(i, 2);
+        i -= 2;
+      } else if (blocks[i + 1] <= this.expected) {
+        blocks.splice(i, 2);
+        i -= 2;
+      }
+    }
+    if (to > this.expected) blocks.unshift(Math.max(from, this.expected), to);
+  }
+
+  private ack(echoUs: number): void {
+    this.unacked = 0;
+    this.ackTimer++;
+    const end = this.o.isUp ? this.pair.server : this.pair.router;
+    const n = Math.min(3, this.blocks.length / 2);
+    end.send(this.o.flow, this.o.bucket, ACK_BYTES + 8 * n, (view, at) => {
+      view.setUint32(at, this.expected);
+      view.setFloat64(at + 4, echoUs);
+      view.setUint8(at + 12, n);
+      for (let i = 0; i < 2 * n; i++) view.setUint32(at + 13 + 4 * i, this.blocks[i]);
+    });
+  }
+
+  // ---- sender
+
+  private handleAck(view: DataView, at: number): void {
+    const now = this.pair.nowUs;
+    const ack = view.getUint32(at);
+    let newly = 0;
+    this.noteRtt(now - view.getFloat64(at + 4));
+    if (ack > this.next) return;
+    const isForward = ack > this.una;
+    for (; this.una < ack; this.una++) newly += this.settle(this.una, UNSENT);
+    const n = view.getUint8(at + 12);
+    for (let b = 0; b < n; b++) {
+      const from = Math.max(this.una, view.getUint32(at + 13 + 8 * b));
+      const to = Math.min(this.next, view.getUint32(at + 17 + 8 * b));
+      for (let seq = from; seq < to; seq++) {
+        if (this.state[seq & MASK] === SACKED) continue;
+        newly += this.settle(seq, SACKED);
+        this.noteTop(seq);
+      }
+    }
+    if (isForward) {
+      this.backoff = 1;
+      this.armRto();
+      if (this.recoverTo >= 0 && this.una >= this.recoverTo) {
+        this.recoverTo = -1;
+        this.cwnd = Math.max(2, Math.min(this.cwnd, this.ssthresh));
+      }
+    }
+    this.findLost();
+    if (this.recoverTo >= 0) this.prr(newly);
+    else if (newly > 0 && this.pipe + newly >= this.cwnd - 3) this.grow(newly);
+    this.push();
+  }
+
+  private settle(seq: number, to: number): number {
+    const i = seq & MASK;
+    const was = this.state[i];
+    this.state[i] = to;
+    if (was === SENT || was === RESENT) this.pipe--;
+    if (was === LOST) this.lostCount--;
+    return was === SACKED || was === UNSENT ? 0 : 1;
+  }
+
+  private noteTop(seq: number): void {
+    const { top } = this;
+    if (seq > top[0]) this.top = [seq, top[0], top[1]];
+    else if (seq > top[1]) this.top = [top[0], seq, top[1]];
+    else if (seq > top[2]) top[2] = seq;
+  }
+
+  private findLost(): void {
+    const below = this.top[DUP_THRESHOLD - 1];
+    let found = 0;
+    for (let seq = Math.max(this.scanned, this.una); seq < below; seq++) {
+      if (this.state[seq & MASK] !== SENT) continue;
+      this.markLost(seq);
+      found++;
+    }
+    this.scanned = Math.max(this.scanned, below);
+    this.losses += found;
+    if (found > 0 && this.recoverTo < 0) this.enterRecovery();
+  }
+
+  private markLost(seq: number): void {
+    this.state[seq & MASK] = LOST;
+    this.pipe--;
+    this.lostCount++;
+    this.resendFrom = Math.min(this.resendFrom, seq);
+  }
+
+  private enterRecovery(): void {
+    this.reduce();
+    this.recoverTo = this.next;
+    this.recoverFrom = Math.max(1, this.next - this.una);
+    this.prrDelivered = 0;
+    this.prrOut = 0;
+  }
+
+  private reduce(): void {
+    this.wMax = this.cwnd < this.wMax ? (this.cwnd * (1 + BETA)) / 2 : this.cwnd;
+    this.ssthresh = Math.max(2, this.cwnd * BETA);
+    this.epochUs = 0;
+  }
+
+  private prr(newly: number): void {
+    this.prrDelivered += newly;
+    let count: number;
+    if (this.pipe > this.ssthresh) {
+      count = Math.ceil((this.prrDelivered * this.ssthresh) / this.recoverFrom) - this.prrOut;
+    } else count = Math.min(this.ssthresh - this.pipe, Math.max(this.prrDelivered - this.prrOut, newly) + 1);
+    this.cwnd = Math.max(this.pipe + Math.max(count, this.prrOut === 0 ? 1 : 0), 1);
+  }
+
+  private grow(newly: number): void {
+    if (this.cwnd < this.ssthresh) {
+      this.cwnd = Math.min(this.cwnd + newly, this.maxWindow);
+      this.hystart();
+      return;
+    }
+    const now = this.pair.nowUs;
+    if (this.epochUs === 0) {
+      this.epochUs = now;
+      this.originW = Math.max(this.wMax, this.cwnd);
+      this.k = Math.cbrt((this.originW - this.cwnd) / C);
+      this.friendly = this.cwnd;
+    }
+    const t = (now - this.epochUs + this.minRttUs) / 1e6;
+    const target = Math.min(this.originW + C * (t - this.k) ** 3, 1.5 * this.cwnd);
+    this.friendly += ((3 * (1 - BETA)) / (1 + BETA)) * (newly / this.cwnd);
+    if (target > this.cwnd) this.cwnd += (newly * (target - this.cwnd)) / this.cwnd;
+    else this.cwnd += newly / (100 * this.cwnd);
+    this.cwnd = Math.min(Math.max(this.cwnd, this.friendly), this.maxWindow);
+  }
+
+  private hystart(): void {
+    if (this.cwnd < 16) return;
+    const eta = Math.max(4_000, Math.min(16_000, this.minRttUs / 8));
+    const train = this.lastAckUs - this.roundStartUs > this.minRttUs / 2;
+    if (train || (this.roundSamples >= 8 && this.roundMinUs > this.minRttUs + eta)) this.ssthresh = this.cwnd;
+  }
+
+  private noteRtt(rttUs: number): void {
+    const now = this.pair.nowUs;
+    this.rttvarUs = this.srttUs === 0 ? rttUs / 2 : 0.75 * this.rttvarUs + 0.25 * Math.abs(rttUs - this.srttUs);
+    this.srttUs = this.srttUs === 0 ? rttUs : 0.875 * this.srttUs + 0.125 * rttUs;
+    this.minRttUs = Math.min(this.minRttUs, rttUs);
+    if (this.una >= this.roundEnd) {
+      this.roundEnd = this.next;
+      this.roundStartUs = now;
+      this.lastAckUs = now;
+      this.roundMinUs = Number.POSITIVE_INFINITY;
+      this.roundSamples = 0;
+    }
+    this.roundMinUs = Math.min(this.roundMinUs, rttUs);
+    this.roundSamples++;
+    // Acknowledgements closer than this belong to one train.
+    if (now - this.lastAckUs <= 2_000) this.lastAckUs = now;
+  }
+
+  private push(): void {
+    while (this.pipe < Math.floor(this.cwnd)) {
+      let seq = -1;
+      if (this.lostCount > 0) {
+        seq = Math.max(this.resendFrom, this.una);
+        while (this.state[seq & MASK] !== LOST) seq++;
+        this.resendFrom = seq + 1;
+      } else if (this.next - this.una < this.maxWindow) seq = this.next;
+      if (seq < 0) return;
+      const again = seq < this.next;
+      if (!this.transmit(seq, again)) {
+        // The device is full: the kernel tells TCP, which tries again a little later and does not count it as a loss.
+        this.resendFrom = Math.min(this.resendFrom, seq);
+        this.pair.events.after(1_000, () => this.push());
+        return;
+      }
+      if (again) {
+        this.lostCount--;
+        this.state[seq & MASK] = RESENT;
+      } else {
+        this.state[seq & MASK] = SENT;
+        this.next++;
+      }
+      this.pipe++;
+      this.prrOut++;
+      if (this.rtoAtUs === Number.POSITIVE_INFINITY) this.armRto();
+    }
+  }
+
+  private transmit(seq: number, again: boolean): boolean {
+    const end = this.o.isUp ? this.pair.router : this.pair.server;
+    const now = this.pair.nowUs;
+    this.sentUs[seq & MASK] = now;
+    return end.send(this.o.flow, this.o.bucket, this.segmentBytes, (view, at) => {
+      view.setUint32(at, seq);
+      view.setFloat64(at + 4, now);
+      view.setUint8(at + 12, again ? 1 : 0);
+    });
+  }
+
+  private armRto(): void {
+    const rtoUs = this.srttUs === 0 ? 1_000_000 : this.srttUs + Math.max(MIN_RTO_US, 4 * this.rttvarUs);
+    this.rtoAtUs = this.una === this.next ? Number.POSITIVE_INFINITY : this.pair.nowUs + rtoUs * this.backoff;
+    if (this.rtoArmed || this.rtoAtUs === Number.POSITIVE_INFINITY) return;
+    this.rtoArmed = true;
+    this.pair.events.at(this.rtoAtUs, () => this.handleRto());
+  }
+
+  private handleRto(): void {
+    this.rtoArmed = false;
+    if (this.rtoAtUs === Number.POSITIVE_INFINITY) return;
+    if (this.pair.nowUs < this.rtoAtUs) {
+      this.rtoArmed = true;
+      this.pair.events.at(this.rtoAtUs, () => this.handleRto());
+      return;
+    }
+    this.timeouts++;
+    if (this.backoff === 1) this.reduce();
+    this.cwnd = 1;
+    this.recoverTo = -1;
+    this.backoff = Math.min(64, this.backoff * 2);
+    for (let seq = this.una; seq < this.next; seq++) {
+      const s = this.state[seq & MASK];
+      if (s === SENT || s === RESENT) this.markLost(seq);
+    }
+    this.scanned = this.next;
+    this.resendFrom = this.una;
+    this.armRto();
+    this.push();
+  }
+}
