@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { type Host, performByCommands } from '../plan/apply.ts';
 import type { Command } from '../plan/command.ts';
-import type { Step } from '../plan/plan.ts';
+import type { Observed, Step } from '../plan/plan.ts';
 import { deviceOf, type Thing } from '../plan/thing.ts';
 import {
   deviceThings,
@@ -22,16 +22,13 @@ export class LinuxHost implements Host {
     return performByCommands(step, carryOut, (slotsOf) => this.read(slotsOf));
   }
 
-  async read(slotsOf: readonly Thing[]): Promise<{ devices: string[]; things: Thing[] }> {
+  async read(slotsOf: readonly Thing[]): Promise<Observed> {
     return readSlots(slotsOf, await readDevices());
   }
 }
 
 /** What is in the slots of some things; slots that nobody asked about may be among the answers. */
-export async function readSlots(
-  slotsOf: readonly Thing[],
-  devices: readonly IpDevice[],
-): Promise<{ devices: string[]; things: Thing[] }> {
+export async function readSlots(slotsOf: readonly Thing[], devices: readonly IpDevice[]): Promise<Observed> {
   const jobs: (Thing[] | Promise<Thing[]>)[] = [];
   const ipv6 = await hasIpv6();
   for (const family of [4, 6] as const) {
@@ -44,7 +41,11 @@ export async function readSlots(
     jobs.push(readSettingThing(key));
   const wanted = new Set(slotsOf.flatMap((t) => (isOfDevice(t) ? [deviceOf(t)] : [])));
   for (const device of devices) if (wanted.has(device.ifname)) jobs.push(deviceThings(device));
-  return { devices: devices.map((d) => d.ifname), things: (await Promise.all(jobs)).flat() };
+  return {
+    devices: devices.map((d) => d.ifname),
+    indexes: Object.fromEntries(devices.map((d) => [d.ifname, d.ifindex])),
+    things: (await Promise.all(jobs)).flat(),
+  };
 }
 
 const isOfDevice = (t: Thing) => t.kind === 'address' || t.kind === 'mtu' || t.kind === 'up';

@@ -49,9 +49,9 @@ export async function observe(lookout: Lookout, journal: readonly Entry[] = []):
     ...keys.map((key): Thing => ({ kind: 'sysctl', key, value: '' })),
     ...journal.map((e) => e.ours),
   ];
-  const { things, devices: names } = await readSlots(asked, devices);
+  const { things, devices: names, indexes } = await readSlots(asked, devices);
   const unique = [...new Map(things.map((t) => [slotOf(t), t])).values()];
-  return { ipv6, devices: names, tables, links, raDevices, things: unique };
+  return { ipv6, devices: names, indexes, tables, links, raDevices, things: unique };
 }
 
 async function readTableNames(names: readonly string[]): Promise<Record<string, number>> {

@@ -9,7 +9,7 @@
  */
 import { YokeError } from '../base/error.ts';
 import { type Command, commandsOf, printCommand } from './command.ts';
-import { canBe, diff, type Entry, inverse, type Plan, type Step } from './plan.ts';
+import { canBe, diff, type Entry, inverse, type Observed, type Plan, type Step } from './plan.ts';
 import { sameThing, slotOf, type Thing } from './thing.ts';
 
 /** A machine to be changed: the real one, or a simulated one in tests. One contract suite runs against both. */
@@ -17,7 +17,7 @@ export interface Host {
   /** Makes the step's slot hold `after`, whatever it holds now; idempotent. @throws YokeError when it could not. */
   perform(step: Step): Promise<void>;
   /** What is now in the slots of these things, and which devices there are. */
-  read(slotsOf: readonly Thing[]): Promise<{ devices: string[]; things: Thing[] }>;
+  read(slotsOf: readonly Thing[]): Promise<Observed>;
 }
 
 /** Where the journal is kept between processes. */
@@ -75,10 +75,11 @@ export async function applyPlan(
 ): Promise<void> {
   if (plan.steps.length === 0 && plan.claims.length === 0 && plan.releases.length === 0) return;
   const old = (await store.load()) ?? { entries: [] };
-  const next = { entries: [...old.entries, ...plan.claims] };
-  if (plan.claims.length > 0) await store.save(next);
+  const claimed = new Set(plan.claims.map((c) => c.slot));
+  const next = { entries: [...old.entries.filter((e) => !claimed.has(e.slot)), ...plan.claims] };
   const begun: Step[] = [];
   try {
+    if (plan.claims.length > 0) await store.save(next);
     for (const step of plan.steps) {
       begun.push(step);
       echo(step);
@@ -92,10 +93,10 @@ export async function applyPlan(
     if (plan.claims.length > 0) await store.save(old);
     throw error;
   }
-  if (plan.releases.length > 0) {
-    const gone = new Set(plan.releases);
-    await store.save({ entries: next.entries.filter((e) => !gone.has(e.slot)) });
-  }
+  if (plan.releases.length === 0) return;
+  const gone = new Set(plan.releases);
+  // Should this write fail, the journal names too much, not too little: the next plan releases again.
+  await store.save({ entries: next.entries.filter((e) => !gone.has(e.slot)) }).catch(() => {});
 }
 
 /**

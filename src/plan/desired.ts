@@ -38,7 +38,9 @@ import {
   type Thing,
 } from './thing.ts';
 
-/** Where rules stand behind the first preference. Limit: 8 links fit between them. */
+/** Limit: more links than this the configuration refuses. */
+const MOST_LINKS = 8;
+/** Where rules stand behind the first preference; the links fit between them. */
 const FROM_RULE_OFFSET = 1;
 const OIF_RULE_OFFSET = 10;
 const BOND_RULE_OFFSET = 20;
@@ -82,7 +84,7 @@ export function desired(config: Config, facts: Facts, live?: Live): Should {
     owns: {
       device: config.bond.ifname,
       nftTable: nftTableName(config.bond.ifname),
-      tables: config.role === 'router' ? [config.bond.routingTable, ...linkTables(config, facts)] : [],
+      tables: config.role === 'router' ? ownTables(config, facts) : [],
       priorities: [config.bond.rulePriority, config.bond.rulePriority + BOND_RULE_OFFSET],
     },
   };
@@ -180,6 +182,12 @@ function linkTables(config: Config, facts: Facts): number[] {
       });
     return table;
   });
+}
+
+/** The bond's table, the numbers that links may be given, and what links were told. */
+function ownTables(config: Config, facts: Facts): number[] {
+  const given = Array.from({ length: 1 + MOST_LINKS }, (_, i) => config.bond.routingTable + i);
+  return [...new Set([...given, ...linkTables(config, facts)])];
 }
 
 function bondRoutes(config: Config, family: Family, carried: boolean): RouteThing[] {

@@ -64,6 +64,8 @@ export interface Facts {
   ipv6: boolean;
   /** Every network device there is. */
   devices: string[];
+  /** Their numbers: a device that came back under its old name has a new one, and what we changed on the old one is gone. */
+  indexes?: Record<string, number>;
   /** Numbers of the tables that were asked for by name; a name that is nowhere defined is missing. */
   tables: Record<string, number>;
   /** In the order of the configuration. */

@@ -25,7 +25,12 @@ export interface Entry {
   before?: Thing;
   /** What yoke first meant to put there: tells whoever reads the slot where to look. */
   ours: Thing;
+  /** The number of the device that the thing hangs on. */
+  index?: number;
 }
+
+/** What a plan is made from. */
+export type Observed = Pick<Facts, 'devices' | 'indexes' | 'things'>;
 
 /** Everything to be done, and what has to be written down before it is done. */
 export interface Plan {
@@ -46,9 +51,9 @@ export function inverse(step: Step): Step {
  *
  * Invariant: after the plan is applied, the same question answers with an empty plan.
  */
-export function diff(facts: Pick<Facts, 'devices' | 'things'>, should?: Should, journal: readonly Entry[] = []): Plan {
+export function diff(facts: Observed, should?: Should, journal: readonly Entry[] = []): Plan {
   const is = new Map(facts.things.map((t) => [slotOf(t), t]));
-  const known = new Map(journal.map((e) => [e.slot, e]));
+  const known = new Map(journal.filter((e) => !isOfFormerDevice(e, facts)).map((e) => [e.slot, e]));
   const wanted = new Set<string>();
   const plan: Plan = { steps: [], claims: [], releases: [] };
   const change = (slot: string, after: Thing | undefined) => {
@@ -63,9 +68,13 @@ export function diff(facts: Pick<Facts, 'devices' | 'things'>, should?: Should, 
     change(slot, thing);
     // A marked thing that is there already and in no journal is a leftover of ours: before us there was nothing.
     if (!known.has(slot) && (isMarked(thing) || !sameThing(before, thing)))
-      plan.claims.push({ slot, ...(before && !isMarked(thing) && { before }), ours: thing });
+      plan.claims.push({ slot, ...(before && !isMarked(thing) && { before }), ours: thing, ...indexOf(thing, facts) });
   }
   for (const entry of [...journal].reverse()) {
+    if (!known.has(entry.slot)) {
+      if (!plan.claims.some((c) => c.slot === entry.slot)) plan.releases.push(entry.slot);
+      continue;
+    }
     if (wanted.has(entry.slot)) continue;
     plan.releases.push(entry.slot);
     if (canBe(is.get(entry.slot) ?? entry.ours, facts.devices)) change(entry.slot, entry.before);
@@ -75,6 +84,18 @@ export function diff(facts: Pick<Facts, 'devices' | 'things'>, should?: Should, 
     if (should && !wanted.has(slot) && !known.has(slot) && isOurs(thing, should.owns)) change(slot, undefined);
   }
   return plan;
+}
+
+function indexOf(thing: Thing, facts: Observed): { index?: number } {
+  const index = facts.indexes?.[deviceOf(thing) ?? ''];
+  return index === undefined ? {} : { index };
+}
+
+/** What hung on a device that has come back as another one went with it; what is there now was not put there by us. */
+function isOfFormerDevice(entry: Entry, facts: Observed): boolean {
+  if (entry.index === undefined || isMarked(entry.ours)) return false;
+  const { index } = indexOf(entry.ours, facts);
+  return index !== undefined && index !== entry.index;
 }
 
 /** Whether the device that a thing needs is there; without it the thing is gone and cannot be put back. */

@@ -13,10 +13,11 @@ import type { Command } from '../../src/plan/command.ts';
 import type { Access, Facts, LinkFacts, Lookout } from '../../src/plan/facts.ts';
 import { sysctlKeys } from '../../src/plan/facts.ts';
 import { markOfListing } from '../../src/plan/nft.ts';
-import type { Entry, Step } from '../../src/plan/plan.ts';
+import type { Entry, Observed, Step } from '../../src/plan/plan.ts';
 import { type Family, PROTOCOL, slotOf, type Thing } from '../../src/plan/thing.ts';
 
 export interface SimDevice {
+  index: number;
   up: boolean;
   mtu: number;
   addresses: string[];
@@ -44,6 +45,7 @@ interface SimRule {
 
 export class SimulatedHost implements Host {
   devices = new Map<string, SimDevice>();
+  #lastIndex = 0;
   rules: SimRule[] = [];
   routes: SimRoute[] = [];
   nft = new Map<string, string>();
@@ -60,7 +62,7 @@ export class SimulatedHost implements Host {
   ]);
 
   addDevice(name: string, pointToPoint = false): void {
-    this.devices.set(name, { up: false, mtu: 1500, addresses: [], pointToPoint });
+    this.devices.set(name, { index: ++this.#lastIndex, up: false, mtu: 1500, addresses: [], pointToPoint });
     for (const key of ['net/ipv4/conf/X/forwarding', 'net/ipv4/conf/X/rp_filter'])
       this.sysctls.set(key.replace('X', name), this.sysctls.get(key.replace('X', 'default'))!);
     for (const key of ['net/ipv6/conf/X/forwarding', 'net/ipv6/conf/X/accept_ra'])
@@ -111,7 +113,9 @@ export class SimulatedHost implements Host {
   /** Everything there is, to be compared. */
   snapshot(): unknown {
     return {
-      devices: Object.fromEntries([...this.devices].sort().map(([n, d]) => [n, { ...d, addresses: [...d.addresses] }])),
+      devices: Object.fromEntries(
+        [...this.devices].sort().map(([n, d]) => [n, { ...d, index: 0, addresses: [...d.addresses] }]),
+      ),
       rules: this.rules.map((r) => `${r.family} ${r.words}`).sort(),
       routes: this.routes.map((r) => `${r.family} ${r.words}`).sort(),
       nft: Object.fromEntries([...this.nft].sort()),
@@ -127,7 +131,7 @@ export class SimulatedHost implements Host {
     );
   }
 
-  async read(slotsOf: readonly Thing[]): Promise<{ devices: string[]; things: Thing[] }> {
+  async read(slotsOf: readonly Thing[]): Promise<Observed> {
     const things: Thing[] = [];
     for (const list of [this.rules, this.routes])
       things.push(...list.flatMap((r) => (r.proto === PROTOCOL && r.thing ? [r.thing] : [])));
@@ -146,7 +150,8 @@ export class SimulatedHost implements Host {
         things.push({ kind: 'address', family: address.includes(':') ? 6 : 4, dev, address });
     }
     const unique = [...new Map(things.map((t) => [slotOf(t), t])).values()];
-    return { devices: [...this.devices.keys()], things: structuredClone(unique) };
+    const indexes = Object.fromEntries([...this.devices].map(([name, d]) => [name, d.index]));
+    return { devices: [...this.devices.keys()], indexes, things: structuredClone(unique) };
   }
 
   #settingThing(key: string): Thing[] {
@@ -183,13 +188,13 @@ export class SimulatedHost implements Host {
     });
     const linkDevices = links.flatMap((l) => l.device ?? []);
     const keys = sysctlKeys(lookout.device, linkDevices, [...this.devices.keys()]);
-    const { devices, things } = await this.read([
+    const seen = await this.read([
       { kind: 'nft', table: lookout.nftTable, mark: '', text: '' },
       { kind: 'up', dev: lookout.device, up: true },
       ...keys.map((key): Thing => ({ kind: 'sysctl', key, value: '' })),
       ...journal.map((e) => e.ours),
     ]);
-    return { ipv6: true, devices, tables: {}, links, raDevices: [], things };
+    return { ipv6: true, ...seen, tables: {}, links, raDevices: [] };
   }
 
   /** Does what a command does, or throws what it says. */
