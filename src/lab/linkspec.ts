@@ -46,6 +46,6 @@ function printTime(us: number): string {
 /** `1%` or `0.01`. */
 function parseLossRate(text: string): number | undefined {
   const m = /^(\d+(?:\.\d+)?)(%?)$/.exec(text.trim());
-  const rate = m ? Number(m[1]) / (m[2] ? 100 : 1) : Number.NaN;
+  const rate = m ? Number((Number(m[1]) / (m[2] ? 100 : 1)).toFixed(10)) : Number.NaN;
   return rate >= 0 && rate <= 1 ? rate : undefined;
 }
