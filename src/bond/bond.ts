@@ -466,15 +466,19 @@ export class Bond implements PathOwner {
     let least = Number.POSITIVE_INFINITY;
     let most = Number.NEGATIVE_INFINITY;
     let rtt = 0;
+    let fastest = Number.POSITIVE_INFINITY;
     for (const p of this.paths) {
       if (p === undefined || !p.isUp) continue;
       least = Math.min(least, p.rate.delayUs);
       most = Math.max(most, p.rate.delayUs);
       rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
+      fastest = Math.min(fastest, p.minRttUs);
     }
     if (rtt === 0) return;
-    const spread = most - least;
-    this.queue.targetUs = CODEL_BASE_US + Math.min(spread, 400_000);
+    const spread = Math.min(most - least, 400_000);
+    // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
+    // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
+    this.queue.targetUs = CODEL_BASE_US + spread + 0.43 * Math.min(400_000, fastest + spread);
     this.reorder.spreadUs = Math.min(200_000, spread + 10_000);
     this.reorder.resendUs = Math.min(250_000, 1.25 * rtt + 15_000);
   }

@@ -40,6 +40,11 @@ const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
 const MAX_CAPACITY = 12_500;
 const CHECKPOINTS = 128;
+/** The capacity is the largest delivery rate of so many spans of this length. */
+const PEAKS = 8;
+const PEAK_US = 250_000;
+/** Rounds with a heavy queue, one after the other, after which the peaks are not believed any more. */
+const HEAVY_ROUNDS = 4;
 
 const STARTUP = 0;
 const DRAIN = 1;
@@ -78,6 +83,11 @@ export class RateControl {
   private flatRounds = 0;
   private lastStartupRate = 0;
   private quietRounds = 0;
+  private heavyRounds = 0;
+  private readonly peaks = new Float64Array(PEAKS);
+  private peak = 0;
+  private peakSinceUs = 0;
+  private sawFull = false;
   private drainedUs = 0;
   private drainUntilUs = 0;
   private stuckSinceUs = 0;
@@ -166,6 +176,10 @@ export class RateControl {
         this.mode = CRUISE;
         this.stuckSinceUs = nowUs;
         this.quietRounds = 0;
+        this.heavyRounds = 0;
+        this.peaks.fill(0);
+        this.peaks[this.peak] = this.capacity;
+        this.peakSinceUs = nowUs;
       }
       return;
     }
@@ -173,18 +187,22 @@ export class RateControl {
   }
 
   private cruise(srttUs: number, nowUs: number, newRound: boolean, full: boolean, target: number): void {
-    const windowUs = Math.max(srttUs, RATE_WINDOW_US);
-    const rate = this.rateOver(windowUs);
-    const stands = this.queueUs > target;
-    if (stands && rate > 0) {
-      // The bottleneck has been busy for the whole window, so what it delivered is what it can.
-      this.capacity = this.clamp(this.capacity + (rate - this.capacity) * (newRound ? 0.5 : 0.05));
-      this.quietRounds = 0;
-    } else if (full) {
-      if (this.lossRate > LOSS_IS_LIMIT && rate > 0) this.capacity = this.clamp(Math.min(this.capacity, rate));
-      else if (rate > this.capacity) this.capacity = this.clamp(rate);
-      if (newRound) this.quietRounds = this.queueUs < target / 2 ? this.quietRounds + 1 : 0;
-    } else if (newRound) this.quietRounds = 0;
+    const rate = this.rateOver(Math.max(srttUs, RATE_WINDOW_US));
+    const { peaks } = this;
+    if (rate > peaks[this.peak]) peaks[this.peak] = rate;
+    if (full || this.queueUs > target) this.sawFull = true;
+    if (newRound) {
+      // What a starved path delivers says nothing of the link, so only full times push old peaks out.
+      if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
+      this.heavyRounds = this.queueUs > 2 * target + 5_000 ? this.heavyRounds + 1 : 0;
+      this.quietRounds = full && this.queueUs < target / 2 ? this.quietRounds + 1 : 0;
+      // The queue stays although it is being drained: the link carries less than its peaks say.
+      const isLess = this.heavyRounds >= HEAVY_ROUNDS || (full && this.lossRate > LOSS_IS_LIMIT);
+      if (isLess && rate > 0) peaks.fill(rate);
+    }
+    let most = 0;
+    for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
+    this.capacity = this.clamp(most);
 
     const horizonUs = 2 * (srttUs + this.standingWindowUs(srttUs)) + 20_000;
     let gain = 1 + (target - this.queueUs) / horizonUs;
@@ -202,6 +220,13 @@ export class RateControl {
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
     this.watchBase(gain, nowUs);
+  }
+
+  private nextPeak(nowUs: number): void {
+    this.peak = (this.peak + 1) % PEAKS;
+    this.peaks[this.peak] = 0;
+    this.peakSinceUs = nowUs;
+    this.sawFull = false;
   }
 
   /** Takes the present delay for the base when a queue that we starve does not shrink. */
