@@ -215,7 +215,8 @@ export class Path {
     const largest = ranges[1];
     if (largest >= this.nextPacketNumber) return false;
     const largestIndex = largest & MASK;
-    const isNew = largest > this.largestAcked && this.sentState[largestIndex] === IN_FLIGHT && largest >= this.lowest;
+    // The largest may be a datagram that asked for nothing (an ACK): its times are as good as any other's.
+    const isNew = largest > this.largestAcked && this.nextPacketNumber - largest <= RING;
     const largestSentUs = this.sentUs[largestIndex];
     let bytes = 0;
     for (let r = 0; r < count; r++) {
