@@ -15,7 +15,10 @@ interface Case {
   bar: number;
 }
 
-const WARM_US = 3e6;
+const args = process.argv.slice(2);
+/** The bond stands before the flow begins. */
+const START_US = 1e6;
+const WARM_US = START_US + 3e6;
 
 function oneWay(mbit: number, delayMs: number, more?: Partial<LinkSettings>): LinkSettings {
   return { rateBps: mbit * 1e6, delayUs: delayMs * 1e3, queueUs: 60_000, ...more };
@@ -47,10 +50,17 @@ function idlePing(links: SimLink[]): number {
 function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<string, unknown> {
   const started = performance.now();
   const pair = new Pair({ links: c.links, seed });
-  const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: 500_000 });
+  const tcp = new TcpFlow(pair, {
+    isUp,
+    flow: 1,
+    bucket: 1,
+    startUs: START_US,
+    hystart: !args.includes('--no-hystart'),
+  });
   const ping = new Ping(pair, 9, 9, 50_000);
   ping.sinceUs = WARM_US;
   tcp.sinceUs = WARM_US;
+  if (isTraced) trace(pair, tcp, isUp);
   pair.run(WARM_US);
   const before = { bytes: tcp.goodputBytes, losses: tcp.losses, reordered: tcp.reordered };
   pair.run(WARM_US + seconds * 1e6);
@@ -78,9 +88,36 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
   };
 }
 
-const args = process.argv.slice(2);
+/** Four lines a second: what TCP, queue and paths of the sending end are at. */
+function trace(pair: Pair, tcp: TcpFlow, isUp: boolean): void {
+  let bytes = 0;
+  let carried = pair.up.map(() => 0);
+  const tick = (): void => {
+    const { bond } = (isUp ? pair.router : pair.server).peer;
+    const models = isUp ? pair.up : pair.down;
+    const now = models.map((m) => m.counters.acceptedBytes);
+    const paths = bond.paths.flatMap((p, i) =>
+      p === undefined
+        ? []
+        : [
+            `[${p.state} ${(((now[i] - carried[i]) * 8 * 4) / 1e6).toFixed(1)} cap ${(p.rate.capacity * 8).toFixed(1)} pace ${(p.rate.pacing * 8).toFixed(1)} q ${(p.rate.queueUs / 1e3).toFixed(1)}/${(models[i].queueUs(pair.nowUs) / 1e3).toFixed(1)} d ${(p.rate.delayUs / 1e3).toFixed(0)} fl ${(p.inFlightBytes / 1500).toFixed(0)} ${(p.rate as unknown as { mode: number }).mode}]`,
+          ],
+    );
+    const mbps = ((tcp.goodputBytes - bytes) * 8 * 4) / 1e6;
+    console.error(
+      `${(pair.nowUs / 1e6).toFixed(2)} tcp ${mbps.toFixed(1)} cwnd ${tcp.cwnd.toFixed(0)} lost ${tcp.losses} re ${tcp.reordered} | q ${bond.queue.packets} codel ${bond.queue.droppedByCodel} | ${paths.join(' ')}`,
+    );
+    bytes = tcp.goodputBytes;
+    carried = now;
+    pair.events.after(250_000, tick);
+  };
+  pair.events.after(250_000, tick);
+}
+
+const isTraced = args.includes('--trace');
 const wanted = args.filter((a) => !a.startsWith('--'));
 for (const c of CASES) {
   if (wanted.length > 0 && !wanted.includes(c.name)) continue;
-  for (const isUp of [false, true]) console.log(JSON.stringify(measure(c, isUp, 10, 1)));
+  for (const isUp of args.includes('--down') ? [false] : [false, true])
+    console.log(JSON.stringify(measure(c, isUp, 10, 1)));
 }

@@ -29,6 +29,8 @@ export interface TcpOptions {
   /** The receiver's window. */
   maxWindow?: number;
   startUs?: number;
+  /** Whether slow start ends by HyStart, as Linux has it, or by loss only. */
+  hystart?: boolean;
 }
 
 /** A sender at one end, a receiver at the other. */
@@ -291,7 +293,7 @@ export class TcpFlow {
   }
 
   private hystart(): void {
-    if (this.cwnd < 16) return;
+    if (this.cwnd < 16 || this.o.hystart === false) return;
     const eta = Math.max(4_000, Math.min(16_000, this.minRttUs / 8));
     const train = this.lastAckUs - this.roundStartUs > this.minRttUs / 2;
     if (train || (this.roundSamples >= 8 && this.roundMinUs > this.minRttUs + eta)) this.ssthresh = this.cwnd;
