@@ -34,6 +34,7 @@ export const EHOSTUNREACH = 113;
 /** The raw functions; -1 means failure and `lastErrno()` says which. */
 export const libc = {
   mmap: self.func('mmap', 'intptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'long']),
+  munmap: self.func('munmap', 'int', ['uintptr_t', 'size_t']),
   open: self.func('open', 'int', ['str', 'int', 'int']),
   close: self.func('close', 'int', ['int']),
   read: self.func('read', 'long', ['int', 'uintptr_t', 'size_t']),

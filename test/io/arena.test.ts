@@ -22,6 +22,15 @@ test('regions are zeroed, aligned, apart, and a full arena says so', () => {
   assert.equal(arena.view.getBigUint64(a, true), BigInt(arena.base));
 });
 
+test('arenas lie below 2^31 while there is room, never in each other, and above when there is none', () => {
+  const many = Array.from({ length: 10 }, () => openArena(128 << 20));
+  const spans = many.map((a) => [a.base, a.base + a.sizeBytes]).sort((a, b) => a[0] - b[0]);
+  for (let i = 1; i < spans.length; i++) assert.ok(spans[i - 1][1] <= spans[i][0]);
+  assert.ok(spans[0][1] < 2 ** 31);
+  assert.ok(spans[9][1] > 2 ** 31);
+  for (const a of many) a.bytes[a.sizeBytes - 1] = 1;
+});
+
 test('it outlives garbage collection and works in a worker', async () => {
   const url = new URL('../../src/io/arena.js', import.meta.url);
   const code = `
