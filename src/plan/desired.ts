@@ -12,7 +12,7 @@
  * switch is an `unreachable` route behind the bond's own that needs no device and so outlives the process.
  *
  * Settings. Forwarding on. rp_filter from strict to loose at links and bond (what comes in by a line may be answered by another way). IPv6
- * forwarding turns router advertisements off unless accept_ra is 2, so it is 2 first wherever a default route may come from one.
+ * forwarding turns router advertisements off unless accept_ra is 2, so it is 2 first wherever they are listened to.
  * Redirects need nothing: forwarding makes the kernel refuse them, and none is sent when a packet leaves by another device.
  */
 import {
@@ -236,9 +236,9 @@ function settings(config: Config, facts: Facts): SysctlThing[] {
   if (carriesIpv6(config)) {
     for (const dev of facts.devices) {
       const key = `net/ipv6/conf/${dev}/accept_ra`;
-      const learns = linkDevices.includes(dev) || facts.raDevices.includes(dev);
-      // 2 stays 2: ours, or the user's own wish.
-      if (is.get(key) === '2' || (learns && is.get(key) !== '0')) want(key, '2');
+      // Whoever listens now shall listen on; and 2 stays 2: ours, or the user's own wish.
+      const listens = is.get('net/ipv6/conf/all/forwarding') === '0' || linkDevices.includes(dev);
+      if (is.get(key) === '2' || (is.get(key) === '1' && (listens || facts.raDevices.includes(dev)))) want(key, '2');
     }
     want('net/ipv6/conf/all/forwarding', '1');
   }
