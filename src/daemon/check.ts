@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path';
 import { printAddress } from '../base/address.ts';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
+import { listenAddresses } from './settings.ts';
 
 /** Bit of the capability to change network settings. Source: linux/capability.h. */
 const CAP_NET_ADMIN = 12n;
@@ -108,16 +109,16 @@ function checkName(config: Config): Complaint[] {
 async function checkPorts(config: Config): Promise<Complaint[]> {
   if (config.role !== 'server') return [];
   const { createSocket } = await import('node:dgram');
-  const tries = config.bond.listen.map(async ({ address, port }): Promise<Complaint | undefined> => {
-    const six = address === undefined || address.length === 16;
-    const text = address ? printAddress(address) : undefined;
+  const ipv6 = existsSync('/proc/net/if_inet6');
+  const tries = listenAddresses(config, ipv6).map(async ({ address, port }): Promise<Complaint | undefined> => {
+    const text = printAddress(address);
     const code = await new Promise<string | undefined>((resolve) => {
-      const socket = createSocket({ type: six && existsSync('/proc/net/if_inet6') ? 'udp6' : 'udp4' });
+      const socket = createSocket({ type: address.length === 4 ? 'udp4' : 'udp6', ipv6Only: address.length === 16 });
       socket.once('error', (error: NodeJS.ErrnoException) => {
         socket.close();
         resolve(error.code ?? error.message);
       });
-      socket.bind({ port, ...(text && { address: text }), exclusive: true }, () => {
+      socket.bind({ port, address: text, exclusive: true }, () => {
         socket.close();
         resolve(undefined);
       });
@@ -126,7 +127,7 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
     const { file, line } = config.bond.place;
     return {
       where: `${file}:${line} option listen`,
-      expected: `UDP ${text ?? 'any address'} port ${port} to be free`,
+      expected: `UDP port ${port} of ${text} to be free`,
       found: code === 'EADDRINUSE' ? 'another program there' : code,
       todo: code === 'EADDRINUSE' ? `see which (ss -ulpn sport = :${port}), or choose another port` : 'correct it',
     };

@@ -46,8 +46,6 @@ export type Ending = { kind: 'stopped' } | { kind: 'failed'; error: Error };
 
 /** After a change of the host that failed, the next try. */
 const RETRY_MS = 2000;
-/** The monitor speaks several times for one change: one look after so long is enough. */
-const SETTLE_MS = 30;
 
 export class Daemon {
   readonly #parts: DaemonParts;
@@ -95,41 +93,47 @@ export class Daemon {
    * @throws YokeError, and then nothing of it is left on the host.
    */
   async start(): Promise<void> {
-    const { backend, machine, runDir, log } = this.#parts;
+    const { runDir, log } = this.#parts;
     this.#lock = takeLock(runDir);
     try {
-      await machine.check(this.#config);
-      this.#facts = await this.#keeper.observe(this.#config);
-      const names = this.#names.ask(this.#questions());
-      await this.#keeper.keep(this.#config, this.#facts);
-      await names;
-      await backend.start(this.#settings(), (event) => this.#handleEvent(event));
-      await this.#keepLive();
-      this.#control = await startControl(runDir, (method) => this.#answer(method));
+      // in turn, too: the backend speaks as soon as it runs, and what it says must wait for the rest of the start
+      await this.#inTurn(() => this.#bringUp());
     } catch (error) {
       await this.stop().catch((e) => log('error', linesOf(e)));
       throw error;
     }
-    this.#monitor = machine.watch(() => this.#followSoon(SETTLE_MS));
+    log('info', `${this.#config.bond.ifname} is there, ${this.#config.role}, pid ${process.pid}`);
+  }
+
+  async #bringUp(): Promise<void> {
+    const { backend, machine, runDir, log } = this.#parts;
+    await machine.check(this.#config);
+    this.#facts = await this.#keeper.observe(this.#config);
+    const names = this.#names.ask(this.#questions());
+    await this.#keeper.keep(this.#config, this.#facts);
+    await names;
+    await backend.start(this.#settings(), (event) => this.#handleEvent(event));
+    await this.#keepLive();
+    this.#control = await startControl(runDir, (method) => this.#answer(method));
+    this.#monitor = machine.watch(() => this.#followSoon(0));
     this.#tellLinks();
     this.#startWatch();
     this.#sampler = new Sampler(backend, log, (ready) => {
       this.#watch?.handleLinks(this.#config.role === 'router' ? this.#anyUsable() : ready);
       this.#names.handleReady(ready, this.#questions());
     });
-    log('info', `${this.#config.bond.ifname} is there, ${this.#config.role}, pid ${process.pid}`);
   }
 
   /** Ends: the host is as it was. Idempotent. @throws YokeError with what could not be taken back. */
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    await this.#turn;
     clearTimeout(this.#followTimer);
     this.#monitor?.stop();
     this.#sampler?.stop();
     this.#watch?.stop();
     this.#names.stop();
-    await this.#turn;
     await this.#control?.stop();
     try {
       await this.#parts.backend.stop();

@@ -32,11 +32,21 @@ export function backendSettings(input: SettingsInput): BackendSettings {
     privateKey: keys.privateKey,
     peers: config.role === 'router' ? [serverPeer(config, keys)] : clientPeers(config, keys),
     links: activeLinks(config).flatMap((link) => linkSettings(link, input) ?? []),
-    listen: config.role === 'server' ? config.bond.listen : [],
+    listen: listenAddresses(config, input.facts.ipv6),
     fwmark: config.bond.fwmark,
     ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
     offload,
   };
+}
+
+/** Where a server listens; a port without an address means every address of both families. */
+export function listenAddresses(config: Config, ipv6: boolean): { address: AddressBytes; port: number }[] {
+  if (config.role !== 'server') return [];
+  return config.bond.listen.flatMap(({ address, port }) => {
+    if (address) return [{ address, port }];
+    const any = [{ address: new Uint8Array(4), port }];
+    return ipv6 ? [...any, { address: new Uint8Array(16), port }] : any;
+  });
 }
 
 function serverPeer(config: Config, keys: Keys): PeerSettings {
