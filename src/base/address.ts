@@ -87,7 +87,7 @@ export function parsePrefix(text: string): Prefix | undefined {
   const bytes = parseAddress(address);
   if (!bytes || rest.length > 0) return undefined;
   if (length === undefined) return { bytes, length: bytes.length * 8 };
-  if (!/^\d{1,3}$/.test(length) || Number(length) > bytes.length * 8) return undefined;
+  if (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > bytes.length * 8) return undefined;
   return { bytes, length: Number(length) };
 }
 

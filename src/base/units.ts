@@ -1,12 +1,18 @@
 /** Rates, times and sizes as operators write them (`'20mbit'`, `'60ms'`, `'20GB'`) and as code carries them. */
 
+/** A whole number, unless it is too large to be carried exactly. */
+function exact(value: number): number | undefined {
+  const whole = Math.round(value);
+  return Number.isSafeInteger(whole) ? whole : undefined;
+}
+
 const RATE = /^(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)?$/i;
 const RATE_FACTOR: Record<string, number> = { bit: 1, kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
 /** Reads a rate as tc writes it; a bare number is bit/s. Units: bit/s. Returns undefined when it is not one. Source: tc(8), SI prefixes. */
 export function parseRateBps(text: string): number | undefined {
   const m = RATE.exec(text.trim());
-  return m ? Math.round(Number(m[1]) * RATE_FACTOR[(m[2] ?? 'bit').toLowerCase()]) : undefined;
+  return m ? exact(Number(m[1]) * RATE_FACTOR[(m[2] ?? 'bit').toLowerCase()]) : undefined;
 }
 
 /** Prints a rate so that `parseRateBps` reads the same number back. */
@@ -17,7 +23,7 @@ export function printRate(bps: number): string {
     ['kbit', 1e3],
   ] as const) {
     const scaled = bps / factor;
-    if (bps >= factor && Number.isInteger(scaled * 1000)) return `${scaled}${unit}`;
+    if (bps >= factor && (bps * 1000) % factor === 0) return `${scaled}${unit}`;
   }
   return `${bps}bit`;
 }
@@ -28,7 +34,7 @@ const TIME_FACTOR: Record<string, number> = { us: 1, ms: 1e3, s: 1e6, m: 60e6, h
 /** Reads a duration; a bare number is in `bare` units (seconds unless told). Units: microseconds. Returns undefined when it is not one. */
 export function parseTimeUs(text: string, bare: 'us' | 'ms' | 's' = 's'): number | undefined {
   const m = TIME.exec(text.trim());
-  return m ? Math.round(Number(m[1]) * TIME_FACTOR[(m[2] ?? bare).toLowerCase()]) : undefined;
+  return m ? exact(Number(m[1]) * TIME_FACTOR[(m[2] ?? bare).toLowerCase()]) : undefined;
 }
 
 const SIZE = /^(\d+(?:\.\d+)?)(b|kb|mb|gb|tb)?$/i;
@@ -37,5 +43,5 @@ const SIZE_FACTOR: Record<string, number> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, t
 /** Reads a size with SI prefixes; a bare number is bytes. Units: bytes. Returns undefined when it is not one. */
 export function parseSizeBytes(text: string): number | undefined {
   const m = SIZE.exec(text.trim());
-  return m ? Math.round(Number(m[1]) * SIZE_FACTOR[(m[2] ?? 'b').toLowerCase()]) : undefined;
+  return m ? exact(Number(m[1]) * SIZE_FACTOR[(m[2] ?? 'b').toLowerCase()]) : undefined;
 }

@@ -270,6 +270,7 @@ export function checkLinks(reader: Reader, links: readonly LinkReading[], bond: 
     if (!isOn(r)) return;
     interfaces.addSaid(r.interface, 'an interface', section);
     tables.addSaid(r.routing_table, 'a routing table', section);
+    checkTable(reader, r.routing_table, bond);
     if (oneOf(r.active)) {
       const { line } = r.active.said[0];
       if (active) {
@@ -294,6 +295,16 @@ export function checkLinks(reader: Reader, links: readonly LinkReading[], bond: 
       todo: "add or enable a section config link 'NAME'",
     });
   }
+}
+
+/** A link's table said by hand must not be one of those that are chosen for the other links. */
+function checkTable(reader: Reader, table: Entry<string>, bond: BondReading | undefined) {
+  const own = bond && oneOf(bond.read.routing_table);
+  const said = table.said[0];
+  if (own === undefined || !said || !(Number(said.value) > own && Number(said.value) <= own + MAX_LINKS)) return;
+  const todo = 'choose another table, or leave the option out';
+  const expected = `none of ${own + 1} to ${own + MAX_LINKS}, which yoke chooses from`;
+  complain(reader, said.line, said.where, { expected, found: `'${said.text}'`, todo });
 }
 
 /** Clients against each other and the server's own addresses. */

@@ -257,12 +257,15 @@ export const table: Kind<string> = {
   },
 };
 
-/** The same as a number only. */
+/** The bond's table by number; the eight numbers behind it are for the links' own, and none of them may be the kernel's. */
 export const tableNumber: Kind<number> = {
   name: 'table number',
-  expected: 'a routing table from 1 to 4294967295, but not 253, 254 or 255',
+  expected: 'a routing table from 1 to 244 or from 256 to 4294967286',
   example: '30327',
-  read: (t) => (/^\d+$/.test(t) && table.read(t) !== undefined ? Number(t) : undefined),
+  read: (t) => {
+    const n = /^[1-9]\d*$/.test(t) ? Number(t) : Number.NaN;
+    return n <= 244 || (n >= 256 && n <= 4294967286) ? n : undefined;
+  },
 };
 
 const KEY = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;

@@ -216,7 +216,11 @@ export const BOND_OPTIONS = {
     default: '30327',
     doc: "Mark of yoke's own datagrams, so that no rule sends them into the bond again. Decimal, or hex with 0x.",
   }),
-  routing_table: is({ kind: kind.tableNumber, default: '30327', doc: "Table of the bond's own routes." }),
+  routing_table: is({
+    kind: kind.tableNumber,
+    default: '30327',
+    doc: "Table of the bond's own routes; the eight numbers behind it are for the links'.",
+  }),
   rule_priority: is({
     kind: kind.whole(1, 32700, 'a rule preference'),
     default: '700',

@@ -129,12 +129,10 @@ function must<T>(entry: Entry<T>): T {
   return value;
 }
 
-/** Addresses with the lengths that they bring along, or else that of the netmask. */
+/** Addresses with the lengths that they bring along, or that of the netmask: never both (checks.ts). */
 function prefixes(ipaddr: Entry<Prefix>, netmask: Entry<number>): Prefix[] {
   const length = oneOf(netmask);
-  return ipaddr.said.map(({ text, value }) =>
-    length === undefined || text.includes('/') ? value : { bytes: value.bytes, length },
-  );
+  return ipaddr.said.map(({ value }) => (length === undefined ? value : { bytes: value.bytes, length }));
 }
 
 function toBond(file: string, reader: Reader, { section, read: r }: BondReading): BondConfig {

@@ -193,7 +193,6 @@ function readWord(text: string, start: number, guess: boolean): ReadWord {
       else {
         const what = at < text.length ? 'the end of the line' : 'the end of the file';
         blame({ expected: `a closing ${c}`, found: what, todo: `close the quote opened with ${c}` }, opened);
-        if (text[at] === '\n' && text[at - 1] === '\r') at--;
       }
     } else {
       if (c === '\0') blame({ expected: 'text', found: 'a NUL byte', todo: 'remove it' }, at);

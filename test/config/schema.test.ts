@@ -166,6 +166,7 @@ test('a slip of the pen is recognised, another word is not', () => {
   assert.equal(nearest('local-port', ['local_port', 'remote_port']), 'local_port');
   assert.equal(nearest('colour', ['down', 'up', 'mtu']), undefined);
   assert.equal(nearest('xy', ['up']), undefined);
+  assert.equal(nearest('mtx', ['mtu', 'mty']), 'mtu', 'the first of equals');
   fc.assert(
     fc.property(fc.string({ maxLength: 8 }), fc.string({ maxLength: 8 }), (a, b) => {
       assert.equal(editDistance(a, b), editDistance(b, a));

@@ -147,6 +147,13 @@ config link 'lte'
   );
 });
 
+test('an option without a value gets one', () => {
+  assert.equal(
+    printUci(setOption(parseUci('config a\n\toption k # none yet\n', 'f'), 0, 'k', 'v')),
+    "config a\n\toption k 'v' # none yet\n",
+  );
+});
+
 test('line ends stay what they are', () => {
   const d = parseUci("config a\r\n  option k 'v'\r\n", 'f');
   assert.equal(printUci(setOption(d, 0, 'l', 'w')), "config a\r\n  option k 'v'\r\n  option l 'w'\r\n");
