@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { YokeError } from '../base/error.ts';
 import type { Status } from '../status/status.ts';
-import { ADDRESS, type Lab, type Place } from './topology.ts';
+import type { Lab, Place } from './topology.ts';
 
 /** Inner addresses of the bond in the lab. */
 export const INNER = {
@@ -54,7 +54,7 @@ export function routerConfig(lab: Lab, keyFile: string, serverPublicKey: string,
     (link) => `
 config link '${link.name}'
 	option interface '${link.name}'
-	option server '${ADDRESS.server}'
+	option server '${link.server}'
 	option remote_port '${INNER.port}'
 `,
   );
@@ -101,6 +101,19 @@ export function writeSecret(path: string, text: string): void {
 export interface Cost {
   cpuSeconds: number;
   peakRssBytes: number;
+}
+
+/** What a running process has cost up to now. */
+export function costOf(pid: number): Cost {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return {
+    // Counted from behind the name: utime and stime are the 12th and 13th fields. Source: proc(5).
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
+    peakRssBytes: Number(peak?.[1] ?? 0) * 1024,
+  };
 }
 
 /** One `yoke run`. Owns: its process; the lab ends it at the latest. */
@@ -166,15 +179,7 @@ export class Daemon {
 
   /** CPU time and memory up to now. */
   cost(): Cost {
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ');
-    const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'));
-    return {
-      // Counted from behind the name: utime and stime are the 12th and 13th fields. Source: proc(5).
-      cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
-      peakRssBytes: Number(peak?.[1] ?? 0) * 1024,
-    };
+    return costOf(this.pid);
   }
 }
 

@@ -12,6 +12,7 @@
  * Namespaces are named `yk<pid>-router` and so on. Whatever is made is removed in reverse by `close`.
  */
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { assert } from '../base/error.ts';
 import type { CarrierStats } from './carrier.ts';
 import { type Direction, Emulator, type EmulatorStats, type PlainLinkSettings } from './emulator.ts';
 import type { LinkSpec } from './linkspec.ts';
@@ -60,6 +61,8 @@ export interface LabOptions {
   seed?: number;
   /** Devices of the router's links; default link0, link1, … */
   names?: readonly string[];
+  /** The lines are plain veth pairs from the router straight to the server: no emulator, no shaping, what `links` says is not used. */
+  unshaped?: boolean;
 }
 
 /** One emulated line, while the lab runs. */
@@ -72,9 +75,11 @@ export class LabLink {
   readonly gateway: string;
   readonly address6: string;
   readonly gateway6: string;
-  readonly #emulator: Emulator;
+  /** The server as this line sees it. */
+  readonly server: string;
+  readonly #unshapedOr: Emulator | undefined;
 
-  constructor(index: number, name: string, spec: LinkSpec, emulator: Emulator) {
+  constructor(index: number, name: string, spec: LinkSpec, emulator: Emulator | undefined) {
     this.index = index;
     this.name = name;
     this.spec = spec;
@@ -82,7 +87,13 @@ export class LabLink {
     this.gateway = `198.51.100.${4 * index + 1}`;
     this.address6 = `2001:db8:${index + 1}::2`;
     this.gateway6 = `2001:db8:${index + 1}::1`;
-    this.#emulator = emulator;
+    this.server = emulator ? ADDRESS.server : this.gateway;
+    this.#unshapedOr = emulator;
+  }
+
+  get #emulator(): Emulator {
+    assert(this.#unshapedOr !== undefined, 'an unshaped line has no emulator');
+    return this.#unshapedOr;
   }
 
   /** Loses everything, silently: the devices stay up. */
@@ -143,7 +154,8 @@ export class Lab {
 
   /** Counters of all lines. */
   stats(): Promise<EmulatorStats> {
-    return this.#emulator!.stats();
+    assert(this.#emulator !== undefined, 'unshaped lines have no emulator');
+    return this.#emulator.stats();
   }
 
   /** Runs a program in a place to its end, whatever its exit status. */
@@ -204,6 +216,15 @@ export class Lab {
       await must(['ip', 'netns', 'add', name]);
     }
     const names = options.links.map((_, i) => options.names?.[i] ?? `link${i}`);
+    if (!options.unshaped) this.#emulator = await this.#startEmulator(options, names);
+    options.links.forEach((spec, i) => {
+      this.links.push(new LabLink(i, names[i], spec, this.#emulator));
+    });
+    await this.#wire();
+    await Promise.all(PLACES.map((place) => this.#configure(place)));
+  }
+
+  async #startEmulator(options: LabOptions, names: readonly string[]): Promise<Emulator> {
     const emulator = await Emulator.start(inside(this.namespace('emulator'), []), {
       seed: options.seed ?? 1,
       links: options.links.map((spec, i) => ({
@@ -214,24 +235,23 @@ export class Lab {
         up: lineSettings(spec, spec.upBps),
       })),
     });
-    this.#emulator = emulator;
     this.#undo.push(() => emulator.stop());
-    options.links.forEach((spec, i) => {
-      this.links.push(new LabLink(i, names[i], spec, emulator));
-    });
-    await ipBatch(this.namespace('emulator'), [
-      ...this.links.map((l) => `link set dev ${l.name} netns ${this.namespace('router')}`),
-      ...this.links.map((l) => `link set dev line${l.index} netns ${this.namespace('core')}`),
-    ]);
-    await this.#wire();
-    await Promise.all(PLACES.map((place) => this.#configure(place)));
+    return emulator;
   }
 
-  /** The veth pairs. */
+  /** The veth pairs, and the emulator's devices brought to their places. */
   async #wire(): Promise<void> {
     const pair = (one: Place, device: string, other: Place, peer: string) =>
       `link add ${device} netns ${this.namespace(one)} type veth peer name ${peer} netns ${this.namespace(other)}`;
+    const line = (link: LabLink) =>
+      this.#emulator
+        ? [
+            `link set dev ${link.name} netns ${this.namespace('router')}`,
+            `link set dev line${link.index} netns ${this.namespace('core')}`,
+          ]
+        : [pair('router', link.name, 'server', `line${link.index}`)];
     await ipBatch(this.namespace('emulator'), [
+      ...this.links.flatMap(line),
       pair('client', 'eth0', 'router', 'lan'),
       pair('core', 'eth0', 'server', 'eth0'),
       pair('server', 'eth1', 'host', 'eth0'),
@@ -273,16 +293,21 @@ export class Lab {
       case 'core':
         return [
           ...device('eth0', `${ADDRESS.core}/24`, `${ADDRESS.core6}/64`),
-          ...this.links.flatMap((l) => line(`line${l.index}`, `${l.gateway}/30`, `${l.gateway6}/64`)),
+          ...(this.#emulator ? this.#farEnds(line) : []),
         ];
       case 'server':
         return [
           ...device('eth0', `${ADDRESS.server}/24`, `${ADDRESS.server6}/64`),
           ...device('eth1', `${ADDRESS.serverInside}/24`, `${ADDRESS.serverInside6}/64`),
+          ...(this.#emulator ? [] : this.#farEnds(line)),
         ];
       case 'host':
         return device('eth0', `${ADDRESS.host}/24`, `${ADDRESS.host6}/64`);
     }
+  }
+
+  #farEnds(line: (name: string, ...addresses: string[]) => string[]): string[] {
+    return this.links.flatMap((l) => line(`line${l.index}`, `${l.gateway}/30`, `${l.gateway6}/64`));
   }
 
   #routesOf(place: Place): string[] {
