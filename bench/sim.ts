@@ -5,7 +5,7 @@
  * sum of the links' rates × 1392/1500, as a full datagram of 1,500 bytes carries 1,392 of TCP payload.
  */
 import type { LinkSettings } from '../src/lab/link.ts';
-import { Ping } from '../test/sim/apps.ts';
+import { Ping, UdpStream } from '../test/sim/apps.ts';
 import { Pair, type SimLink } from '../test/sim/pair.ts';
 import { TcpFlow } from '../test/sim/tcp.ts';
 
@@ -88,6 +88,59 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
   };
 }
 
+/** Cuts a link silently in mid-transfer and gives it back 3 s later: what TCP and a call notice, and when the link works again. */
+function measureCut(c: Case, isUp: boolean, which: number, seed: number): Record<string, unknown> {
+  const pair = new Pair({ links: c.links, seed });
+  const tcp = new TcpFlow(pair, {
+    isUp,
+    flow: 1,
+    bucket: 1,
+    startUs: START_US,
+    hystart: !args.includes('--no-hystart'),
+  });
+  const udp = new UdpStream(pair, isUp, 2, 2, 200, 20_000);
+  const cutUs = WARM_US + 2e6;
+  const backUs = cutUs + 3e6;
+  if (isTraced) trace(pair, tcp, isUp);
+  pair.run(cutUs);
+  tcp.sinceUs = cutUs;
+  udp.sinceUs = cutUs - 20_000;
+  const before = tcp.losses;
+  pair.cut(which);
+  pair.run(backUs);
+  const stallMs = tcp.longestStallUs / 1e3;
+  const udpGapMs = udp.longestGapUs / 1e3;
+  const cutLosses = tcp.losses - before;
+  pair.restore(which);
+  const model = (isUp ? pair.up : pair.down)[which];
+  const full = model.settings.rateBps / 8;
+  let usedAgainMs = Number.NaN;
+  let last = model.counters.acceptedBytes;
+  while (Number.isNaN(usedAgainMs) && pair.nowUs < backUs + 10e6) {
+    pair.run(pair.nowUs + 100_000);
+    const bytes = model.counters.acceptedBytes - last;
+    last += bytes;
+    // In use: a quarter of what it can carry.
+    if (bytes > full / 40) usedAgainMs = (pair.nowUs - backUs) / 1e3;
+  }
+  pair.run(Math.max(pair.nowUs, backUs + 3e6));
+  udp.stop();
+  pair.run(pair.nowUs + 1e6);
+  const round = (x: number) => Math.round(x * 10) / 10;
+  return {
+    case: `${c.name} cut of link ${which}`,
+    direction: isUp ? 'up' : 'down',
+    stallMs: round(stallMs),
+    tcpLosses: cutLosses,
+    timeouts: tcp.timeouts,
+    udpGapMs: round(udpGapMs),
+    udpLost: udp.sent - udp.received,
+    usedAgainMs,
+    stallAfterReturnMs: round(tcp.longestStallUs / 1e3),
+    udpGapAfterReturnMs: round(udp.longestGapUs / 1e3),
+  };
+}
+
 /** Four lines a second: what TCP, queue and paths of the sending end are at. */
 function trace(pair: Pair, tcp: TcpFlow, isUp: boolean): void {
   let bytes = 0;
@@ -118,6 +171,9 @@ const isTraced = args.includes('--trace');
 const wanted = args.filter((a) => !a.startsWith('--'));
 for (const c of CASES) {
   if (wanted.length > 0 && !wanted.includes(c.name)) continue;
-  for (const isUp of args.includes('--down') ? [false] : [false, true])
-    console.log(JSON.stringify(measure(c, isUp, 10, 1)));
+  for (const isUp of args.includes('--down') ? [false] : [false, true]) {
+    if (args.includes('--cut')) {
+      for (let i = 0; i < c.links.length; i++) console.log(JSON.stringify(measureCut(c, isUp, i, 1)));
+    } else console.log(JSON.stringify(measure(c, isUp, 10, 1)));
+  }
 }

@@ -49,7 +49,15 @@ import {
   writeHeader,
 } from '../wire/header.ts';
 import { completePacketNumber } from '../wire/replay.ts';
-import { ELICITING, ENDPOINT_BYTES, Path, type PathOwner, type PathState, PROBE_MTU } from './path.ts';
+import {
+  ELICITING,
+  ENDPOINT_BYTES,
+  MAX_ACK_DELAY_US,
+  Path,
+  type PathOwner,
+  type PathState,
+  PROBE_MTU,
+} from './path.ts';
 import {
   DATA_HEADER_AT,
   FLAG_CANCELLED,
@@ -83,6 +91,9 @@ const MAX_RUN = 44;
 const CONTROL_BYTES = 1400;
 /** Wait in the queue that a bulk flow needs to keep the paths busy through its own back-offs, µs. */
 const CODEL_BASE_US = 15_000;
+/** What may wait in all, as time at the rate of all paths, and the least that may. */
+const QUEUE_LIMIT_US = 200_000;
+const QUEUE_LIMIT_LEAST_BYTES = 30_000;
 /** IPv6 needs a link of 1,280 bytes (RFC 8200 §5): the inner MTU never falls below. */
 const MIN_INNER_MTU = 1280;
 
@@ -386,8 +397,9 @@ export class Bond implements PathOwner {
 
   handlePathState(path: Path, state: PathState, nowUs: number): void {
     let mask = 0;
-    for (const p of this.paths) if (p?.isUp) mask |= 1 << p.id;
+    for (const p of this.paths) if (p?.state === 'up' || p?.state === 'suspect') mask |= 1 << p.id;
     this.reorder.upMask = mask;
+    this.retune();
     this.owner.handlePathState(this, path, state, nowUs);
   }
 
@@ -466,21 +478,28 @@ export class Bond implements PathOwner {
     let least = Number.POSITIVE_INFINITY;
     let most = Number.NEGATIVE_INFINITY;
     let rtt = 0;
-    let fastest = Number.POSITIVE_INFINITY;
+    let pto = 0;
+    let capacity = 0;
+    let settled = true;
     for (const p of this.paths) {
-      if (p === undefined || !p.isUp) continue;
+      if (p === undefined || (p.state !== 'up' && p.state !== 'suspect')) continue;
+      // A suspect path's packets, or what is sent again for them, are still to come.
+      rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
+      pto = Math.max(pto, p.srttUs + 4 * p.rttvarUs + MAX_ACK_DELAY_US);
+      if (!p.isUp) continue;
       least = Math.min(least, p.rate.delayUs);
       most = Math.max(most, p.rate.delayUs);
-      rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
-      fastest = Math.min(fastest, p.minRttUs);
+      capacity += p.rate.capacity;
+      if (!p.rate.settled) settled = false;
     }
-    if (rtt === 0) return;
-    const spread = Math.min(most - least, 400_000);
-    // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
-    // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
-    this.queue.targetUs = CODEL_BASE_US + spread + 0.43 * Math.min(400_000, fastest + spread);
-    this.reorder.spreadUs = Math.min(200_000, spread + 10_000);
-    this.reorder.resendUs = Math.min(250_000, 1.25 * rtt + 15_000);
+    if (capacity === 0) return;
+    const spread = most - least;
+    this.queue.targetUs = CODEL_BASE_US + Math.min(spread, 400_000);
+    this.queue.limitBytes = settled
+      ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * (QUEUE_LIMIT_US + Math.min(spread, 400_000)))
+      : Number.POSITIVE_INFINITY;
+    this.reorder.spreadUs = Math.min(250_000, spread + pto + 30_000);
+    this.reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
   }
 
   private pollData(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {

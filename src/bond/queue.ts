@@ -17,8 +17,6 @@ const INTERVAL_US = 100_000;
 const QUANTUM_BYTES = 1514;
 /** A bucket with less than this waiting is not judged by CoDel: it cannot be standing. */
 const MIN_BACKLOG_BYTES = 3028;
-/** At the limit this many packets of the fattest bucket go at once, so that the search for it is rare. Source: RFC 8290 §4.1.3. */
-const OVERFLOW_BATCH = 64;
 
 const IDLE = 0;
 const NEW = 1;
@@ -34,6 +32,8 @@ export class FlowQueue {
   markedByCodel = 0;
   /** How long a packet may wait without being judged too late, µs; set by the bond from its paths. */
   targetUs = 15_000;
+  /** Bytes that may wait in all; set by the bond from its paths. */
+  limitBytes = Number.POSITIVE_INFINITY;
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
   sparse = false;
 
@@ -64,7 +64,7 @@ export class FlowQueue {
     this.markCe = markCe;
   }
 
-  /** Takes ownership of a slot whose bucket and length are set. At the limit the fattest bucket loses its oldest packets. */
+  /** Takes ownership of a slot whose bucket and length are set. At a limit the fattest bucket loses its newest packets. */
   offer(slot: number, nowUs: number): void {
     const { pool } = this;
     const b = pool.bucket[slot];
@@ -80,7 +80,7 @@ export class FlowQueue {
       this.deficit[b] = QUANTUM_BYTES;
       this.append(NEW, b);
     }
-    if (this.packets > this.limitPackets) this.shed();
+    if (this.packets > this.limitPackets || this.bytes > this.limitBytes) this.shed();
   }
 
   /** The slot that is next, after CoDel has had its say, or NONE. It stays in the queue; calling again is harmless. */
@@ -174,12 +174,40 @@ export class FlowQueue {
     return true;
   }
 
+  /**
+   * Takes the fattest bucket's newest packets away until what waits is a sixteenth below the limits. The oldest stay: they are delivered
+   * in order meanwhile, and what the flow sends again for the newest meets a queue that has become shorter.
+   */
   private shed(): void {
-    let fattest = 0;
-    for (let b = 1; b < BUCKETS; b++) if (this.backlog[b] > this.backlog[fattest]) fattest = b;
-    for (let i = 0; i < OVERFLOW_BATCH && this.head[fattest] !== NONE && this.packets > this.limitPackets / 2; i++) {
-      this.pool.give(this.pop(fattest));
-      this.droppedByLimit++;
+    const { pool } = this;
+    const packets = this.limitPackets - (this.limitPackets >> 4);
+    const bytes = this.limitBytes - this.limitBytes / 16;
+    while (this.packets > packets || this.bytes > bytes) {
+      let fattest = 0;
+      for (let b = 1; b < BUCKETS; b++) if (this.backlog[b] > this.backlog[fattest]) fattest = b;
+      let count = 0;
+      for (let slot = this.head[fattest]; slot !== NONE; slot = pool.next[slot]) count++;
+      // Half of a bucket at most, then the fattest is looked for again: equals lose equally.
+      const tooMuch = Math.ceil((Math.max(0, this.bytes - bytes) * count) / this.backlog[fattest]);
+      const cut = Math.min((count + 1) >> 1, Math.max(1, this.packets - packets, tooMuch));
+      let last = NONE;
+      let slot = this.head[fattest];
+      for (let i = 0; i < count - cut; i++) {
+        last = slot;
+        slot = pool.next[slot];
+      }
+      if (last === NONE) this.head[fattest] = NONE;
+      else pool.next[last] = NONE;
+      this.tail[fattest] = last;
+      while (slot !== NONE) {
+        const next = pool.next[slot];
+        this.backlog[fattest] -= pool.length[slot];
+        this.bytes -= pool.length[slot];
+        this.packets--;
+        this.droppedByLimit++;
+        pool.give(slot);
+        slot = next;
+      }
     }
   }
 

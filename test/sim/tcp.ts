@@ -2,7 +2,8 @@
  * One TCP flow with endless data, as a model: CUBIC with HyStart (RFC 9438, RFC 9406), SACK recovery (RFC 6675) with proportional
  * rate reduction (RFC 6937), a time-out of 200 ms at least, delayed acknowledgements. Sequence numbers count segments.
  *
- * It has no RACK and never undoes a reduction: three later segments mean a loss, so that reordering hurts as much as it ever does.
+ * RACK (RFC 8985) serves only to find retransmissions that were lost again. Three later segments mean a loss and no reduction is ever
+ * undone, so that reordering hurts as much as it ever does.
  */
 import type { Pair } from './pair.ts';
 
@@ -84,6 +85,9 @@ export class TcpFlow {
   private lastAckUs = 0;
   private resendFrom = 0;
   private lostCount = 0;
+  /** Sending time of the latest segment known to have arrived, and the retransmissions under way. */
+  private rackUs = 0;
+  private underWay: number[] = [];
   // Receiver
   private readonly got = new Uint8Array(RING);
   private expected = 0;
@@ -218,6 +222,7 @@ export class TcpFlow {
     this.state[i] = to;
     if (was === SENT || was === RESENT) this.pipe--;
     if (was === LOST) this.lostCount--;
+    if (was !== UNSENT && was !== SACKED) this.rackUs = Math.max(this.rackUs, this.sentUs[i]);
     return was === SACKED || was === UNSENT ? 0 : 1;
   }
 
@@ -237,6 +242,15 @@ export class TcpFlow {
       found++;
     }
     this.scanned = Math.max(this.scanned, below);
+    if (this.underWay.length > 0) {
+      this.underWay = this.underWay.filter((seq) => {
+        if (seq < this.una || this.state[seq & MASK] !== RESENT) return false;
+        if (this.sentUs[seq & MASK] + this.minRttUs / 4 >= this.rackUs) return true;
+        this.markLost(seq);
+        found++;
+        return false;
+      });
+    }
     this.losses += found;
     if (found > 0 && this.recoverTo < 0) this.enterRecovery();
   }
@@ -336,6 +350,7 @@ export class TcpFlow {
       if (again) {
         this.lostCount--;
         this.state[seq & MASK] = RESENT;
+        this.underWay.push(seq);
       } else {
         this.state[seq & MASK] = SENT;
         this.next++;
