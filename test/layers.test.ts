@@ -27,7 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 const PURE = ['base', 'config', 'packet', 'wire', 'bond', 'plan', 'health', 'status'];
 /** Third-party or built-in modules a pure folder is given. */
-const GIVEN: Record<string, readonly string[]> = { config: ['zod'] };
+const GIVEN: Record<string, readonly string[]> = {};
 const IMPURE_NAMES =
   /\b(Date\.now|new Date\(\)|performance\.now|hrtime|Math\.random|setTimeout|setInterval|setImmediate|process\.)/;
 
