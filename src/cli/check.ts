@@ -4,7 +4,7 @@ import { checkHost } from '../daemon/check.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { loadConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
-import { EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './cli.ts';
+import { EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 
 /** Prints `FILE: good`, or one line on stderr for each complaint. */
 export async function check(options: GlobalOptions): Promise<number> {

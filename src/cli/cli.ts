@@ -5,18 +5,8 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
+import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
-
-/** What every command is given. */
-export interface GlobalOptions {
-  config: string;
-  runDir: string;
-}
-
-export const EXIT_DONE = 0;
-export const EXIT_ERROR = 1;
-export const EXIT_USAGE = 2;
-export const EXIT_BUG = 3;
 
 /** Runs the command that argv asks for and gives the exit code; writes to stdout and stderr. */
 export async function runCli(argv: readonly string[]): Promise<number> {

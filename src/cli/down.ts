@@ -5,7 +5,7 @@ import { linuxMachine } from '../daemon/linux.ts';
 import { lockHolder, takeLock } from '../daemon/lock.ts';
 import { revert } from '../plan/apply.ts';
 import { commandsOf, printCommand } from '../plan/command.ts';
-import { EXIT_DONE, type GlobalOptions } from './cli.ts';
+import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** How long an instance may take to end. */
 const END_LIMIT_MS = 20_000;

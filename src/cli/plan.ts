@@ -7,7 +7,7 @@ import { printPlan, printUndo } from '../plan/command.ts';
 import { unusableLinks } from '../plan/desired.ts';
 import { lookout } from '../plan/facts.ts';
 import { desired, diff } from '../plan/plan.ts';
-import { EXIT_DONE, type GlobalOptions } from './cli.ts';
+import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** Prints both lists, as the commands that one could type. */
 export async function plan(options: GlobalOptions): Promise<number> {

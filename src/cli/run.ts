@@ -9,7 +9,7 @@ import { loadConfig } from '../daemon/load.ts';
 import { stderrLog } from '../daemon/log.ts';
 import type { Machine } from '../daemon/machine.ts';
 import { resolveName } from '../daemon/resolve.ts';
-import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './cli.ts';
+import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
 
 /** Taking back takes a fraction of a second; what takes longer than this hangs. */

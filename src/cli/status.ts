@@ -2,7 +2,7 @@
 import { askControl } from '../daemon/control.ts';
 import { printStatus } from '../status/print.ts';
 import type { Status } from '../status/status.ts';
-import type { GlobalOptions } from './cli.ts';
+import type { GlobalOptions } from './terms.ts';
 
 /** Clears the terminal and puts the cursor in its corner. */
 const CLEAR = '\x1b[2J\x1b[H';

@@ -4,7 +4,7 @@
  * A key file that others may read is refused: a secret that leaked quietly is worse than a start that fails loudly.
  */
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { parseKey } from '../config/kinds.ts';
@@ -55,6 +55,7 @@ export function readKeys(config: Config): Keys {
     inline ?? (file === undefined ? undefined : readKeyFile(file, `${config.file}:${line}`, complaints));
 
   const { bond } = config;
+  checkInlineKeys(config, complaints);
   const privateKey = read(bond.privateKey, bond.privateKeyFile, bond.place.line);
   if (!privateKey && complaints.length === 0) {
     complaints.push({
@@ -72,6 +73,20 @@ export function readKeys(config: Config): Keys {
   }
   if (complaints.length > 0 || !privateKey) throw new YokeError('config', complaints);
   return { privateKey, publicKey: publicKeyOf(privateKey), presharedKey, clientPresharedKeys };
+}
+
+/** A configuration that holds keys is a key file itself. */
+function checkInlineKeys(config: Config, complaints: Complaint[]): void {
+  const holds = [config.bond.privateKey, config.bond.presharedKey, ...config.clients.map((c) => c.presharedKey)];
+  if (holds.every((key) => key === undefined)) return;
+  const mode = statSync(config.file, { throwIfNoEntry: false })?.mode ?? 0;
+  if ((mode & 0o007) === 0) return;
+  complaints.push({
+    where: config.file,
+    expected: 'a file that is closed to others, for it holds a key',
+    found: `mode ${(mode & 0o777).toString(8)}`,
+    todo: `chmod 600 ${config.file}, or keep the key in a file of its own`,
+  });
 }
 
 function readKeyFile(file: string, said: string, complaints: Complaint[]): Uint8Array | undefined {

@@ -95,3 +95,14 @@ test('every bad key file is told, at once, with its line and without its bytes',
 test('a configuration without a private key says how to make one', () => {
   assert.throws(() => readKeys(config({})), /conf:7: expected option private_key_file, found none; make a key/);
 });
+
+test('a configuration that holds a key is a key file itself', () => {
+  const privateKey = generatePrivateKey();
+  keyFile('conf', '', 0o644);
+  assert.throws(
+    () => readKeys(config({ privateKey })),
+    /conf: expected a file that is closed to others.* mode 644; chmod 600/,
+  );
+  chmodSync(join(dir, 'conf'), 0o640);
+  assert.deepEqual(readKeys(config({ privateKey })).privateKey, privateKey);
+});
