@@ -202,7 +202,7 @@ test('whichever step fails, before or after it took effect, the host is as it wa
       await applyPlan(host, store, await planFor(CONFIGS[second], host, store, 1380));
       assert.deepEqual((await planFor(CONFIGS[second], host, store, 1380)).steps, [], 'running twice changes nothing');
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   );
 });
 
@@ -268,7 +268,7 @@ test('killed at any moment, changed in any way: taken back, the host is the twin
       assert.equal(store.text, undefined);
       assert.deepEqual(host.snapshot(), twin.snapshot());
     }),
-    { numRuns: 600 },
+    { numRuns: 250 },
   );
 });
 
@@ -287,7 +287,7 @@ test('taking back may itself be killed at any moment', async () => {
       assert.deepEqual(host.snapshot(), before);
       assert.deepEqual(await revert(host, store), []);
     }),
-    { numRuns: 200 },
+    { numRuns: 80 },
   );
 });
 
@@ -366,4 +366,45 @@ test('with the kill switch, traffic has no other way when the process dies, unti
     [[], false],
     [[], false],
   ]);
+});
+
+test('taking back goes the way back, step by step', async () => {
+  const host = freshHost();
+  const store = new SimulatedStore();
+  host.addDevice('bond0');
+  const plan = await planFor(sampleRouter(), host, store, 1400);
+  await applyPlan(host, store, plan);
+  const back = await revert(host, store);
+  assert.deepEqual(
+    back.map((s) => s.slot),
+    plan.steps.map((s) => s.slot).reverse(),
+  );
+});
+
+test('a device that came back under its old name keeps the settings that it came with', async () => {
+  const host = freshHost();
+  const store = new SimulatedStore();
+  await applyPlan(host, store, await planFor(sampleRouter(), host, store));
+  host.removeDevice('eth1');
+  host.addDevice('eth1');
+  await revert(host, store);
+  assert.equal(host.sysctls.get('net/ipv4/conf/eth1/rp_filter'), '0');
+});
+
+test('a link that moved to another device is taken back from there', async () => {
+  const host = freshHost();
+  const store = new SimulatedStore();
+  const on = (dev: string) => sampleRouter({}, [sampleLink('one', dev)]);
+  const user = host.routes.length;
+  await applyPlan(host, store, await planFor(on('eth1'), host, store));
+  host.addDevice('eth3');
+  host.setUp('eth3', true);
+  host.addAddress('eth3', '192.0.2.11/24');
+  await applyPlan(host, store, await planFor(on('eth3'), host, store));
+  host.routes = host.routes.filter((r) => r.proto === 121 || r.dev !== 'eth1');
+  const left = host.routes.filter((r) => r.proto !== 121).length;
+  assert.ok(left < user && host.routes.length > left);
+  host.removeDevice('eth1');
+  await revert(host, store);
+  assert.equal(host.routes.length, left);
 });
