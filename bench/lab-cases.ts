@@ -4,6 +4,7 @@
  * One TCP flow with CUBIC, warm-up 3 s, then 10 s, down and up; drop-tail queues of 60 ms; shares are of the limit (src/lab/report.ts).
  * With `--runs N` every figure is the median of N runs, and the runs' own figures stand beside it. Exit status 1 when a bar is missed.
  */
+import { loadavg } from 'node:os';
 import { type Cut, openingScene, runExperiment } from '../src/lab/experiment.ts';
 import { parseLinkSpec } from '../src/lab/linkspec.ts';
 import type { Meter } from '../src/lab/measure.ts';
@@ -100,6 +101,7 @@ async function runCase(test: Case, meter: Meter, runs: number): Promise<boolean>
   const judged: Record<string, Judged>[] = [];
   const bonds: BondResult[] = [];
   let cost: object = {};
+  const load = loadavg()[0];
   for (let run = 0; run < runs; run++) {
     const lab = await Lab.open({ links: test.links.map(parseLinkSpec), seed: run + 1 });
     open.add(lab);
@@ -122,6 +124,7 @@ async function runCase(test: Case, meter: Meter, runs: number): Promise<boolean>
     ok,
     links: test.links,
     measure: meter,
+    load,
     downMbit: both((b) => b.downBps / 1e6),
     upMbit: both((b) => b.upBps / 1e6),
     rttIdleMs: both((b) => b.rttIdleMs),

@@ -7,6 +7,7 @@
  * of both and what it costs is the figure.
  */
 import type { ChildProcess } from 'node:child_process';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { type Cost, costOf, INNER, labFolder, startBond } from '../src/lab/daemons.ts';
 import { parseLinkSpec } from '../src/lab/linkspec.ts';
@@ -47,6 +48,7 @@ export async function runUnshaped(rateBps: number | undefined, runs: number, ope
   const spec = parseLinkSpec('1gbit/1gbit/0ms');
   const lab = await Lab.open({ links: [spec, spec], unshaped: true });
   open.add(lab);
+  const load = loadavg()[0];
   try {
     const openvpn = await startOpenvpn(lab);
     const bond = await startBond(lab);
@@ -62,7 +64,7 @@ export async function runUnshaped(rateBps: number | undefined, runs: number, ope
     for (let run = 0; run < runs; run++)
       for (const tunnel of tunnels)
         for (const direction of DIRECTIONS) tunnel.runs[direction].push(await flow(lab, tunnel, direction, rateBps));
-    return report(tunnels, rateBps);
+    return report(tunnels, rateBps, load);
   } finally {
     await lab.close();
     open.delete(lab);
@@ -102,7 +104,7 @@ function cpuOf(tunnel: Tunnel): number {
   return tunnel.costs().reduce((sum, cost) => sum + cost.cpuSeconds, 0);
 }
 
-function report(tunnels: Tunnel[], rateBps: number | undefined): boolean {
+function report(tunnels: Tunnel[], rateBps: number | undefined, load: number): boolean {
   const figures = tunnels.map((tunnel) => {
     const of = (direction: 'down' | 'up') => ({
       gbps: median(tunnel.runs[direction].map((r) => r.bps)) / 1e9,
@@ -134,7 +136,7 @@ function report(tunnels: Tunnel[], rateBps: number | undefined): boolean {
         timesOpenvpn: { value: times, bar: BAR_TIMES_OPENVPN, ok: times >= BAR_TIMES_OPENVPN },
       };
   const ok = Object.values(bars).every((bar) => bar.ok);
-  const line = { case: rateBps ? 'cost' : 'unshaped', ok, ...bars, yoke, openvpn };
+  const line = { case: rateBps ? 'cost' : 'unshaped', ok, load, ...bars, yoke, openvpn };
   const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toFixed(3)) : value);
   process.stdout.write(`${JSON.stringify(line, rounded)}\n`);
   return ok;
@@ -155,7 +157,7 @@ async function startOpenvpn(lab: Lab): Promise<ChildProcess[]> {
     const argv = ['openvpn', '--dev', 'tunvpn', '--dev-type', 'tun', '--proto', 'udp', '--verb', '1'];
     argv.push('--cert', join(folder, `${end}.crt`), '--key', join(folder, `${end}.key`));
     argv.push('--data-ciphers', 'AES-256-GCM', '--disable-dco', ...more);
-    return lab.spawn(end, argv, { stdio: ['ignore', process.env.DBG?'inherit':'ignore', 'inherit'] });
+    return lab.spawn(end, argv, { stdio: ['ignore', 'ignore', 'inherit'] });
   };
   const { server, router, port } = TUNNEL;
   const atServer = ['--tls-server', '--dh', 'none', '--peer-fingerprint', fingerprints.router];

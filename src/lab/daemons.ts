@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { YokeError } from '../base/error.ts';
 import type { Status } from '../status/status.ts';
+import { pause } from './measure.ts';
 import type { Lab, Place } from './topology.ts';
 
 /** Inner addresses of the bond in the lab. */
@@ -28,6 +29,7 @@ export const YOKE: readonly string[] = [process.execPath, fileURLToPath(new URL(
 
 /** From start until the first packet through the bond. */
 const BOND_LIMIT_MS = 15_000;
+const PING_MS = 50;
 /** Linux counts CPU time of a process in these. Source: proc(5), sysconf(_SC_CLK_TCK). */
 const TICKS_PER_SECOND = 100;
 const LOG_LINES = 400;
@@ -223,17 +225,26 @@ export async function waitForStatus(daemon: Daemon, limitMs = BOND_LIMIT_MS): Pr
     if (answered) return;
     if (!daemon.isRunning || performance.now() > endMs)
       throw complaint(`yoke run in ${daemon.place}`, 'a daemon that answers', [daemon], limitMs);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
   }
 }
 
 /** Waits until the client gets an answer from the server's inner address. @throws YokeError (host) with the logs' ends. */
 export async function waitForBond(lab: Lab, daemons: readonly Daemon[], limitMs = BOND_LIMIT_MS): Promise<void> {
   const endMs = performance.now() + limitMs;
-  const argv = ['ping', '-n', '-q', '-c', '1', '-i', '0.02', '-w', '1', INNER.server];
-  while ((await lab.exec('client', argv)).code !== 0) {
+  // A flow of its own each time: one that began before the bond would keep its old way through connection tracking.
+  const argv = ['ping', '-n', '-q', '-c', '1', '-W', '1', INNER.server];
+  let answered = false;
+  while (!answered) {
     if (daemons.some((d) => !d.isRunning) || performance.now() > endMs)
       throw complaint('bond', `an answer from ${INNER.server} through it`, daemons, limitMs);
+    lab.exec('client', argv).then(
+      ({ code }) => {
+        answered ||= code === 0;
+      },
+      () => {},
+    );
+    await pause(PING_MS);
   }
 }
 

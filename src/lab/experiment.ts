@@ -49,7 +49,7 @@ export interface Scene {
   alone?: number;
   /** Payload received so far in this transfer. */
   payloadBytes: number;
-  /** When that was said; on the clock of `performance.now`. */
+  /** When that was said, on the clock of `performance.now`; 0: not yet. */
   payloadAtMs: number;
   pingMs: number;
   bond?: Bond;
@@ -231,6 +231,7 @@ async function loadedTransfer(
 ): Promise<LoadedTransfer> {
   scene.direction = direction;
   scene.payloadBytes = 0;
+  scene.payloadAtMs = 0;
   let ping: Ping | undefined;
   let timer: NodeJS.Timeout | undefined;
   const warm = (): void => {

@@ -84,7 +84,7 @@ export class View {
     const before = this.#before;
     const seconds = (nowMs - this.#beforeMs) / 1000;
     const payload = Math.max(0, scene.payloadBytes - this.#payloadBefore);
-    const payloadBps = scene.direction ? (payload * 8000) / (scene.payloadAtMs - this.#payloadBeforeMs || 1) : 0;
+    const ownBps = scene.direction ? (payload * 8000) / (scene.payloadAtMs - this.#payloadBeforeMs || 1) : 0;
     this.#before = stats;
     this.#beforeMs = nowMs;
     this.#payloadBefore = scene.payloadBytes;
@@ -92,15 +92,19 @@ export class View {
     if (!before) return undefined;
     const clock = `${((nowMs - this.#startMs) / 1000).toFixed(0)} s`;
     const lines = [`${scene.phase.padEnd(64)}${clock.padStart(6)}`];
+    let outerBps = 0;
     for (const link of this.#lab.links) {
       const delta = DIRECTIONS.map((d) => subtract(stats.links[link.index][d], before.links[link.index][d]));
       const rates = delta.map((d) => (d.deliveredBytes * 8) / seconds);
+      outerBps += scene.direction === 'up' ? rates[1] : rates[0];
       const share = Math.max(rates[0] / link.spec.downBps, rates[1] / link.spec.upBps);
       const rttMs = scene.alone === link.index ? scene.pingMs : (paths?.rttMs.get(link.name) ?? Number.NaN);
       lines.push(row(link.name, rates, rttMs, lossOf(delta), share));
     }
     if (scene.bond || scene.alone !== undefined) {
       const isDown = scene.direction !== 'up';
+      // iperf3 tells its count at the end only; until then what the lines carry says about the same.
+      const payloadBps = scene.direction && scene.payloadAtMs === 0 ? outerBps * PAYLOAD_SHARE : ownBps;
       const share = payloadBps / this.#limitBps(isDown);
       const rates = isDown ? [payloadBps, 0] : [0, payloadBps];
       lines.push(row(scene.bond ? 'bond' : 'payload', rates, scene.pingMs, paths?.loss ?? 0, share));
