@@ -47,9 +47,15 @@ function idlePing(links: SimLink[]): number {
   return ping.rttUs.quantile(0.5);
 }
 
+function newPair(links: SimLink[], seed: number): Pair {
+  const pair = new Pair({ links, seed });
+  if (args.includes('--no-groups')) for (const end of [pair.router, pair.server]) end.peer.bond.groups = false;
+  return pair;
+}
+
 function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<string, unknown> {
   const started = performance.now();
-  const pair = new Pair({ links: c.links, seed });
+  const pair = newPair(c.links, seed);
   const tcp = new TcpFlow(pair, {
     isUp,
     flow: 1,
@@ -60,7 +66,7 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
   const ping = new Ping(pair, 9, 9, 50_000);
   ping.sinceUs = WARM_US;
   tcp.sinceUs = WARM_US;
-  if (isTraced) trace(pair, tcp, isUp);
+  if (isTraced) trace(pair, tcp, args.includes('--reverse') ? !isUp : isUp);
   pair.run(WARM_US);
   const before = { bytes: tcp.goodputBytes, losses: tcp.losses, reordered: tcp.reordered };
   pair.run(WARM_US + seconds * 1e6);
@@ -90,7 +96,7 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
 
 /** Cuts a link silently in mid-transfer and gives it back 3 s later: what TCP and a call notice, and when the link works again. */
 function measureCut(c: Case, isUp: boolean, which: number, seed: number): Record<string, unknown> {
-  const pair = new Pair({ links: c.links, seed });
+  const pair = newPair(c.links, seed);
   const tcp = new TcpFlow(pair, {
     isUp,
     flow: 1,
@@ -101,7 +107,7 @@ function measureCut(c: Case, isUp: boolean, which: number, seed: number): Record
   const udp = new UdpStream(pair, isUp, 2, 2, 200, 20_000);
   const cutUs = WARM_US + 2e6;
   const backUs = cutUs + 3e6;
-  if (isTraced) trace(pair, tcp, isUp);
+  if (isTraced) trace(pair, tcp, args.includes('--reverse') ? !isUp : isUp);
   pair.run(cutUs);
   tcp.sinceUs = cutUs;
   udp.sinceUs = cutUs - 20_000;
@@ -153,12 +159,12 @@ function trace(pair: Pair, tcp: TcpFlow, isUp: boolean): void {
       p === undefined
         ? []
         : [
-            `[${p.state} ${(((now[i] - carried[i]) * 8 * 4) / 1e6).toFixed(1)} cap ${(p.rate.capacity * 8).toFixed(1)} pace ${(p.rate.pacing * 8).toFixed(1)} q ${(p.rate.queueUs / 1e3).toFixed(1)}/${(models[i].queueUs(pair.nowUs) / 1e3).toFixed(1)} d ${(p.rate.delayUs / 1e3).toFixed(0)} fl ${(p.inFlightBytes / 1500).toFixed(0)} ${(p.rate as unknown as { mode: number }).mode}]`,
+            `[${p.state} ${(((now[i] - carried[i]) * 8 * 4) / 1e6).toFixed(1)} cap ${(p.rate.capacity * 8).toFixed(1)} pace ${(p.rate.pacing * 8).toFixed(1)} q ${(p.rate.queueUs / 1e3).toFixed(1)}/${(models[i].queueUs(pair.nowUs) / 1e3).toFixed(1)} d ${(p.rate.delayUs / 1e3).toFixed(0)} fl ${(p.inFlightBytes / 1500).toFixed(0)} ${(p.rate as unknown as { mode: number }).mode} next ${((p.nextSendUs - (isUp ? pair.router : pair.server).localUs(pair.nowUs)) / 1e3).toFixed(1)}]`,
           ],
     );
     const mbps = ((tcp.goodputBytes - bytes) * 8 * 4) / 1e6;
     console.error(
-      `${(pair.nowUs / 1e6).toFixed(2)} tcp ${mbps.toFixed(1)} cwnd ${tcp.cwnd.toFixed(0)} lost ${tcp.losses} re ${tcp.reordered} | q ${bond.queue.packets} codel ${bond.queue.droppedByCodel} | ${paths.join(' ')}`,
+      `${(pair.nowUs / 1e6).toFixed(2)} tcp ${mbps.toFixed(1)} cwnd ${tcp.cwnd.toFixed(0)} lost ${tcp.losses} re ${tcp.reordered} | q ${bond.queue.packets} codel ${bond.queue.droppedByCodel} free ${pair.router.endpoint.pool.free} ${pair.server.endpoint.pool.free} rtun ${pair.router.waitingInTun} g ${(isUp ? pair.server : pair.router).peer.bond.grouper.held} held ${(isUp ? pair.server : pair.router).peer.bond.reorder.held} tun ${(isUp ? pair.router : pair.server).waitingInTun} | ${paths.join(' ')}`,
     );
     bytes = tcp.goodputBytes;
     carried = now;

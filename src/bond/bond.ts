@@ -49,6 +49,7 @@ import {
   writeHeader,
 } from '../wire/header.ts';
 import { completePacketNumber } from '../wire/replay.ts';
+import { Grouper } from './grouper.ts';
 import {
   ELICITING,
   ENDPOINT_BYTES,
@@ -84,8 +85,6 @@ const IDLE_KEEPALIVE_US = 15_000_000;
 const IDLE_AFTER_US = 10_000_000;
 /** A run may be paced this far ahead: what a wake-up costs is shared by the datagrams of 0.5 ms. */
 const AHEAD_US = 500;
-/** Credit that a late timer does not lose. */
-const BURST_US = 2_000;
 /** Datagrams of one run; UDP_SEGMENT takes 64, and 65,000 bytes. */
 const MAX_RUN = 44;
 const CONTROL_BYTES = 1400;
@@ -94,6 +93,9 @@ const CODEL_BASE_US = 15_000;
 /** What may wait in all, as time at the rate of all paths, and the least that may. */
 const QUEUE_LIMIT_US = 200_000;
 const QUEUE_LIMIT_LEAST_BYTES = 30_000;
+/** A bulk flow is delivered in so many groups a round trip, as its TCP sees it, and none waits longer. */
+const GROUPS_A_ROUND = 8;
+const GROUP_MOST_US = 10_000;
 /** IPv6 needs a link of 1,280 bytes (RFC 8200 §5): the inner MTU never falls below. */
 const MIN_INNER_MTU = 1280;
 
@@ -140,6 +142,9 @@ export class Bond implements PathOwner {
   readonly paths: (Path | undefined)[] = new Array(MAX_PATHS).fill(undefined);
   readonly queue: FlowQueue;
   readonly reorder: ReorderBuffer;
+  readonly grouper: Grouper;
+  /** Whether a bulk flow's packets are delivered in groups (protocol.md §5). */
+  groups = true;
   readonly counters: BondCounters = { txPackets: 0, txBytes: 0, rxPackets: 0, rxBytes: 0 };
   /** Seals; undefined while there is no session. */
   session: Session | undefined;
@@ -171,6 +176,7 @@ export class Bond implements PathOwner {
   private closing = false;
   private dead = false;
   private wakeUs = Number.POSITIVE_INFINITY;
+  private nowUs = 0;
   private readonly choice: Choice = { path: undefined, wakeUs: Number.POSITIVE_INFINITY };
 
   /**
@@ -193,7 +199,8 @@ export class Bond implements PathOwner {
     this.endpointsAt = options.endpointsAt;
     this.opensPaths = options.opensPaths;
     this.queue = new FlowQueue(options.pool, QUEUE_LIMIT, options.markCe);
-    this.reorder = new ReorderBuffer(options.pool, (slot) => this.deliver(slot));
+    this.grouper = new Grouper(options.pool, (slot) => this.deliver(slot));
+    this.reorder = new ReorderBuffer(options.pool, (slot) => this.grouper.handle(slot, this.nowUs));
   }
 
   /** Whether a path can carry data. */
@@ -251,6 +258,7 @@ export class Bond implements PathOwner {
     this.skips = 0;
     for (const p of this.paths) p?.reset(nowUs);
     this.reorder.reset();
+    this.grouper.flushAll();
     this.sequences.fill(0);
     this.peerClockUs = Number.NaN;
     this.peerMtu = 0;
@@ -288,6 +296,7 @@ export class Bond implements PathOwner {
     slot: number,
     nowUs: number,
   ): DatagramDrop {
+    this.nowUs = nowUs;
     const { view } = this.memory;
     const id = readPath(view, at);
     let path = this.paths[id];
@@ -326,7 +335,7 @@ export class Bond implements PathOwner {
 
   /** When `handleTimeout` wants to be called. */
   pollTimeout(): number {
-    let t = Math.min(this.reorder.pollTimeout(), this.wakeUs);
+    let t = Math.min(this.reorder.pollTimeout(), this.grouper.pollTimeout(), this.wakeUs);
     for (const p of this.paths) {
       if (p === undefined) continue;
       t = Math.min(t, p.pollTimeout());
@@ -341,7 +350,9 @@ export class Bond implements PathOwner {
       p.handleTimeout(nowUs);
       if (p.state === 'up' && nowUs - p.lastSentUs >= this.keepaliveUs()) p.pingDue = true;
     }
+    this.nowUs = nowUs;
     this.reorder.handleTimeout(nowUs);
+    this.grouper.handleTimeout(nowUs);
   }
 
   /** The next run to send, sealed at `bufferAt` (64 KB of the caller's memory); false when there is none. */
@@ -479,6 +490,7 @@ export class Bond implements PathOwner {
     let most = Number.NEGATIVE_INFINITY;
     let rtt = 0;
     let pto = 0;
+    let fastest = Number.POSITIVE_INFINITY;
     let capacity = 0;
     let settled = true;
     for (const p of this.paths) {
@@ -489,15 +501,19 @@ export class Bond implements PathOwner {
       if (!p.isUp) continue;
       least = Math.min(least, p.rate.delayUs);
       most = Math.max(most, p.rate.delayUs);
+      fastest = Math.min(fastest, p.minRttUs);
       capacity += p.rate.capacity;
       if (!p.rate.settled) settled = false;
     }
     if (capacity === 0) return;
-    const spread = most - least;
-    this.queue.targetUs = CODEL_BASE_US + Math.min(spread, 400_000);
+    const spread = Math.min(most - least, 400_000);
+    // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
+    // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
+    this.queue.targetUs = CODEL_BASE_US + spread + 0.43 * Math.min(400_000, fastest + spread);
     this.queue.limitBytes = settled
-      ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * (QUEUE_LIMIT_US + Math.min(spread, 400_000)))
+      ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * Math.max(QUEUE_LIMIT_US + spread, 2 * this.queue.targetUs))
       : Number.POSITIVE_INFINITY;
+    this.grouper.windowUs = this.groups ? Math.min(GROUP_MOST_US, (rtt + spread + CODEL_BASE_US) / GROUPS_A_ROUND) : 0;
     this.reorder.spreadUs = Math.min(250_000, spread + pto + 30_000);
     this.reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
   }
@@ -560,7 +576,7 @@ export class Bond implements PathOwner {
     session.sealKey.seal(path.id, pn, at, HEADER_BYTES, plainAt, plainBytes, at + HEADER_BYTES);
     session.sealed++;
     const size = plainBytes + HEADER_BYTES + TAG_BYTES + path.outerBytes;
-    path.pace(size, BURST_US, nowUs);
+    path.pace(size, pool.queuedUs[slot], nowUs);
     path.noteSent(size, slot, ELICITING, nowUs);
   }
 
@@ -635,7 +651,7 @@ export class Bond implements PathOwner {
     session.sealKey.seal(path.id, pn, bufferAt, HEADER_BYTES, start, plainBytes, start);
     session.sealed++;
     const bytes = plainBytes + CONTROL_OVERHEAD_BYTES;
-    if (path.isUp) path.nextSendUs += (bytes + path.outerBytes) / path.rate.pacing;
+    if (path.isUp) path.pace(bytes + path.outerBytes, nowUs, nowUs);
     path.noteSent(bytes + path.outerBytes, NONE, kind, nowUs);
     out.endpointAt = path.endpointAt;
     out.at = bufferAt;

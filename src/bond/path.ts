@@ -37,6 +37,9 @@ const SUSPECT_IN_FLIGHT = 3;
 const ACK_EVERY = 32;
 const MIN_ACK_DELAY_US = 1_000;
 
+/** Credit that a late timer does not lose; more of it was not used for want of packets. */
+const BURST_US = 2_000;
+
 const GONE = 0;
 const IN_FLIGHT = 1;
 const LOST = 2;
@@ -198,11 +201,12 @@ export class Path {
     this.nextPacketNumber++;
   }
 
-  /** Takes pacing credit for `sizeBytes`. `burstUs`: how late a timer may be without the credit being lost. */
-  pace(sizeBytes: number, burstUs: number, nowUs: number): void {
-    if (this.nextSendUs < nowUs - burstUs) {
-      if (this.nextSendUs < nowUs - 4 * burstUs) this.rate.starvedUs = nowUs;
-      this.nextSendUs = nowUs - burstUs;
+  /** Takes pacing credit for `sizeBytes` that have waited since `queuedUs`. */
+  pace(sizeBytes: number, queuedUs: number, nowUs: number): void {
+    if (this.nextSendUs < nowUs - BURST_US) {
+      // Nothing was there to be sent; or we are late, which is no fault of the link either, but not for want of packets.
+      if (queuedUs > this.nextSendUs + BURST_US) this.rate.starvedUs = nowUs;
+      this.nextSendUs = nowUs - BURST_US;
     }
     this.nextSendUs += sizeBytes / this.rate.pacing;
   }
@@ -234,7 +238,10 @@ export class Path {
       if (!this.mtu.found) this.mtu.restart(1500, nowUs);
       this.setState('up', nowUs);
     }
-    if (isNew) this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
+    if (isNew) {
+      if (this.nextSendUs < nowUs - BURST_US && this.hasRoom()) this.rate.starvedUs = nowUs;
+      this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
+    } else this.rate.noteDelivered(bytes);
     this.findLost(nowUs);
     return true;
   }

@@ -2,11 +2,14 @@
  * The rate of one path: how fast datagrams may leave so that the link is full and its modem's queue is not (docs/protocol.md §6).
  *
  * Two measurements drive it, both in the receiver's clock, so that the way back disturbs neither:
- *   delivery rate    bytes acknowledged ÷ difference of their arrival times
+ *   delivery rate    bytes acknowledged ÷ difference of their arrival times; beside it, the rate at which the same bytes were sent
  *   queueing delay   least one-way delay of the last round trip − least of the last 10 s
  *
  *   STARTUP ──queue stands, or growth ends──▶ DRAIN ──queue gone──▶ CRUISE
  *     × 2                                      × 0.6                 1 + (target − queue) / T, and up when there is no queue
+ *
+ * What was delivered bounds the capacity from below at any time; from above only while the link was kept busy. So a path that had
+ * nothing to send, or that we held back ourselves, does not lose its capacity.
  *
  * Units: µs, bytes (outer IP), bytes per µs.
  */
@@ -16,10 +19,15 @@ const TARGET_US = 4_000;
 /** The same in full datagrams, for slow links. */
 const TARGET_DATAGRAMS = 3;
 const FULL_DATAGRAM_BYTES = 1500;
+/** The target grows by so many times the delay's own unrest, which must not pass for a queue, up to this. */
+const JITTER_GAIN = 2;
+const MAX_TARGET_US = 40_000;
 /** Half of the time over which the base delay is the least: clocks drift, routes change. */
 const BASE_HALF_WINDOW_US = 5_000_000;
-/** Least time over which a delivery rate is taken: shorter ones see single packets. */
+/** Least time over which a delivery rate is taken: shorter ones see single packets; and in multiples of the delay's unrest. */
 const RATE_WINDOW_US = 40_000;
+const RATE_WINDOW_JITTERS = 6;
+const MAX_RATE_WINDOW_US = 400_000;
 /** The queue is drained once in this time, or the base delay would creep up to it. */
 const DRAIN_EVERY_US = 3_000_000;
 const DRAIN_GAIN = 0.6;
@@ -39,12 +47,17 @@ const FIRST_DATAGRAMS = 10;
 const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
 const MAX_CAPACITY = 12_500;
-const CHECKPOINTS = 128;
+/** The queue grows when the arrivals took so much longer than the sending. */
+const GROWTH = 0.05;
+/** Checkpoints of a rate window; the ring holds a few windows. */
+const GRAIN = 32;
+const CHECKPOINTS = 256;
 /** The capacity is the largest delivery rate of so many spans of this length. */
 const PEAKS = 8;
 const PEAK_US = 250_000;
 /** Rounds with a heavy queue, one after the other, after which the peaks are not believed any more. */
 const HEAVY_ROUNDS = 4;
+const HEAVY_US = 5_000;
 
 const STARTUP = 0;
 const DRAIN = 1;
@@ -72,9 +85,19 @@ export class RateControl {
   private standingUs = Number.POSITIVE_INFINITY;
   private standingBeforeUs = Number.POSITIVE_INFINITY;
   private standingSinceUs = 0;
+  /** When and how much: a ring of checkpoints, in arrival and sending time. */
   private readonly arrivals = new Float64Array(CHECKPOINTS);
+  private readonly sent = new Float64Array(CHECKPOINTS);
   private readonly deliveredAt = new Float64Array(CHECKPOINTS);
   private checkpoints = 0;
+  private oldest = 0;
+  /** Over the last window: delivery rate (0: not known), sending rate of the same bytes, whether arrivals fell behind, whether we were short of packets. */
+  private rate = 0;
+  private sendRate = 0;
+  private grows = false;
+  private limited = true;
+  private jitterUs = 0;
+  private lastStandingUs = Number.NaN;
   private delivered = 0;
   private roundEndsUs = 0;
   private roundAcked = 0;
@@ -88,6 +111,7 @@ export class RateControl {
   private peak = 0;
   private peakSinceUs = 0;
   private sawFull = false;
+  private grew = false;
   private drainedUs = 0;
   private drainUntilUs = 0;
   private stuckSinceUs = 0;
@@ -102,6 +126,10 @@ export class RateControl {
     this.flatRounds = 0;
     this.lastStartupRate = 0;
     this.checkpoints = 0;
+    this.oldest = 0;
+    this.rate = 0;
+    this.jitterUs = 0;
+    this.lastStandingUs = Number.NaN;
     this.baseUs = Number.POSITIVE_INFINITY;
     this.baseBeforeUs = Number.POSITIVE_INFINITY;
     this.standingUs = Number.POSITIVE_INFINITY;
@@ -130,79 +158,65 @@ export class RateControl {
     this.roundLost += bytes;
   }
 
+  /** Bytes acknowledged out of turn: they count, but say nothing about time. */
+  noteDelivered(bytes: number): void {
+    this.delivered += bytes;
+    this.roundAcked += bytes;
+  }
+
   /**
    * An acknowledgement came: `bytes` newly acknowledged, the largest of them having arrived at `arrivalUs` of the receiver's clock
    * after a one-way delay of `owdUs` (up to a constant).
    */
   handleAck(bytes: number, arrivalUs: number, owdUs: number, srttUs: number, nowUs: number): void {
-    this.delivered += bytes;
-    this.roundAcked += bytes;
-    const i = this.checkpoints % CHECKPOINTS;
-    this.arrivals[i] = arrivalUs;
-    this.deliveredAt[i] = this.delivered;
-    this.checkpoints++;
+    this.noteDelivered(bytes);
     this.noteDelay(owdUs, srttUs, nowUs);
-    if (nowUs >= this.roundEndsUs) {
+    const window = this.mode === STARTUP ? Math.max(srttUs, 10_000) : this.rateWindowUs(srttUs);
+    this.measure(arrivalUs, arrivalUs - owdUs, window);
+    const newRound = nowUs >= this.roundEndsUs;
+    if (newRound) {
       this.endRound();
       this.roundEndsUs = nowUs + Math.max(srttUs, 10_000);
-      this.step(srttUs, nowUs, true);
-    } else this.step(srttUs, nowUs, false);
+    }
+    if (this.mode === STARTUP) this.startUp(srttUs, nowUs, newRound);
+    if (this.mode === DRAIN) this.drain(nowUs);
+    else if (this.mode === CRUISE) this.cruise(srttUs, nowUs, newRound);
   }
 
-  private step(srttUs: number, nowUs: number, newRound: boolean): void {
-    const full = this.starvedUs < nowUs - srttUs - RATE_WINDOW_US;
+  private startUp(srttUs: number, nowUs: number, newRound: boolean): void {
+    const { rate } = this;
+    if (rate > this.capacity) this.capacity = this.clamp(rate);
+    if (newRound && !this.limited) {
+      if (rate >= this.lastStartupRate * STARTUP_GROWTH) {
+        this.lastStartupRate = rate;
+        this.flatRounds = 0;
+      } else this.flatRounds++;
+    }
+    this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
+    const crowded = this.queueUs > 2 * this.targetUs() + 2_000;
+    if (!crowded && this.lossRate <= LOSS_IS_LIMIT && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
+    if (crowded && rate > 0 && !this.limited) this.capacity = this.clamp(rate);
+    this.mode = DRAIN;
+    this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
+    this.drainedUs = nowUs;
+  }
+
+  private drain(nowUs: number): void {
+    this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
+    if (this.queueUs > this.targetUs() && nowUs < this.drainUntilUs) return;
+    this.mode = CRUISE;
+    this.drainUntilUs = 0;
+    this.stuckSinceUs = nowUs;
+    this.quietRounds = 0;
+    this.heavyRounds = 0;
+    this.peaks.fill(0);
+    this.peaks[this.peak] = this.capacity;
+    this.peakSinceUs = nowUs;
+  }
+
+  private cruise(srttUs: number, nowUs: number, newRound: boolean): void {
     const target = this.targetUs();
-    if (this.mode === STARTUP) {
-      const rate = this.rateOver(Math.max(srttUs, 10_000));
-      if (rate > this.capacity) this.capacity = this.clamp(rate);
-      if (newRound) {
-        if (rate >= this.lastStartupRate * STARTUP_GROWTH) {
-          this.lastStartupRate = rate;
-          this.flatRounds = 0;
-        } else if (this.starvedUs < nowUs - srttUs - 10_000) this.flatRounds++;
-      }
-      this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
-      const crowded = this.queueUs > 2 * target + 2_000;
-      if (crowded || this.lossRate > LOSS_IS_LIMIT || this.flatRounds >= STARTUP_FLAT_ROUNDS) {
-        if (crowded && rate > 0) this.capacity = this.clamp(rate);
-        this.mode = DRAIN;
-        this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
-        this.drainedUs = nowUs;
-      }
-    }
-    if (this.mode === DRAIN) {
-      this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
-      if (this.queueUs <= target || nowUs >= this.drainUntilUs) {
-        this.mode = CRUISE;
-        this.stuckSinceUs = nowUs;
-        this.quietRounds = 0;
-        this.heavyRounds = 0;
-        this.peaks.fill(0);
-        this.peaks[this.peak] = this.capacity;
-        this.peakSinceUs = nowUs;
-      }
-      return;
-    }
-    if (this.mode === CRUISE) this.cruise(srttUs, nowUs, newRound, full, target);
-  }
-
-  private cruise(srttUs: number, nowUs: number, newRound: boolean, full: boolean, target: number): void {
-    const rate = this.rateOver(Math.max(srttUs, RATE_WINDOW_US));
-    const { peaks } = this;
-    if (rate > peaks[this.peak]) peaks[this.peak] = rate;
-    if (full || this.queueUs > target) this.sawFull = true;
-    if (newRound) {
-      // What a starved path delivers says nothing of the link, so only full times push old peaks out.
-      if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
-      this.heavyRounds = this.queueUs > 2 * target + 5_000 ? this.heavyRounds + 1 : 0;
-      this.quietRounds = full && this.queueUs < target / 2 ? this.quietRounds + 1 : 0;
-      // The queue stays although it is being drained: the link carries less than its peaks say.
-      const isLess = this.heavyRounds >= HEAVY_ROUNDS || (full && this.lossRate > LOSS_IS_LIMIT);
-      if (isLess && rate > 0) peaks.fill(rate);
-    }
-    let most = 0;
-    for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
-    this.capacity = this.clamp(most);
+    this.estimate(target, srttUs, nowUs, newRound);
 
     const horizonUs = 2 * (srttUs + this.standingWindowUs(srttUs)) + 20_000;
     let gain = 1 + (target - this.queueUs) / horizonUs;
@@ -220,6 +234,38 @@ export class RateControl {
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
     this.watchBase(gain, nowUs);
+  }
+
+  /**
+   * The capacity: the largest delivery rate of about two seconds in which the path was kept busy. It is lowered at once only by a queue that
+   * stays and grows although we drain it; a short rise of the delay (a busy machine, a late timer) passes.
+   */
+  private estimate(target: number, srttUs: number, nowUs: number, newRound: boolean): void {
+    const { peaks } = this;
+    // Arrivals closer together than the packets were sent have been bunched on the way: the link is not faster for it.
+    const safe = Math.min(this.rate, this.sendRate);
+    if (safe > peaks[this.peak]) peaks[this.peak] = safe;
+    if (!this.limited) this.sawFull = true;
+    if (newRound) {
+      if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
+      if (this.queueUs > 2 * target + HEAVY_US) {
+        this.heavyRounds++;
+        if (this.grows) this.grew = true;
+      } else {
+        this.heavyRounds = 0;
+        this.grew = false;
+      }
+      this.quietRounds = !this.limited && this.queueUs < target / 2 ? this.quietRounds + 1 : 0;
+      const isLess =
+        (this.heavyRounds >= HEAVY_ROUNDS && this.grew) || (!this.limited && this.lossRate > LOSS_IS_LIMIT);
+      if (isLess && this.rate > 0) {
+        this.grew = false;
+        peaks.fill(safe);
+      }
+    }
+    let most = 0;
+    for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
+    this.capacity = this.clamp(most);
   }
 
   private nextPeak(nowUs: number): void {
@@ -257,6 +303,7 @@ export class RateControl {
       this.baseSinceUs = nowUs;
     } else if (owdUs < this.baseUs) this.baseUs = owdUs;
     if (nowUs - this.standingSinceUs > this.standingWindowUs(srttUs) / 2) {
+      this.noteUnrest(this.standingUs);
       this.standingBeforeUs = this.standingUs;
       this.standingUs = owdUs;
       this.standingSinceUs = nowUs;
@@ -265,24 +312,53 @@ export class RateControl {
     this.queueUs = Math.max(0, this.delayUs - Math.min(this.baseUs, this.baseBeforeUs));
   }
 
+  /** The mean step from one window's least delay to the next one's: what the link does to the delay by itself. */
+  private noteUnrest(standingUs: number): void {
+    const step = Math.abs(standingUs - this.lastStandingUs);
+    if (step < MAX_TARGET_US) this.jitterUs += (step - this.jitterUs) / 16;
+    this.lastStandingUs = standingUs;
+  }
+
   private standingWindowUs(srttUs: number): number {
     return Math.max(10_000, Math.min(srttUs, 100_000));
   }
 
-  private targetUs(): number {
-    return Math.max(TARGET_US, (TARGET_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
+  private rateWindowUs(srttUs: number): number {
+    return Math.min(MAX_RATE_WINDOW_US, Math.max(srttUs, RATE_WINDOW_US, RATE_WINDOW_JITTERS * this.jitterUs));
   }
 
-  /** Delivery rate over the last `windowUs` of the receiver's clock; 0 when that is not known yet. */
-  private rateOver(windowUs: number): number {
-    const newest = this.checkpoints - 1;
-    const oldest = Math.max(0, this.checkpoints - CHECKPOINTS);
-    const arrivalUs = this.arrivals[newest % CHECKPOINTS];
-    let i = newest;
-    while (i > oldest && arrivalUs - this.arrivals[i % CHECKPOINTS] < windowUs) i--;
-    const spanUs = arrivalUs - this.arrivals[i % CHECKPOINTS];
-    if (spanUs < windowUs / 2 || spanUs <= 0) return 0;
-    return (this.deliveredAt[newest % CHECKPOINTS] - this.deliveredAt[i % CHECKPOINTS]) / spanUs;
+  private targetUs(): number {
+    const least = Math.max(TARGET_US, (TARGET_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
+    return Math.max(least, Math.min(MAX_TARGET_US, TARGET_US + JITTER_GAIN * this.jitterUs));
+  }
+
+  /** Notes a checkpoint and measures over the last `windowUs` of the receiver's clock. */
+  private measure(arrivalUs: number, sentUs: number, windowUs: number): void {
+    const { arrivals, sent, deliveredAt } = this;
+    // A newest checkpoint that is closer to the one before it than the grain is moved, not followed.
+    if (this.checkpoints >= 2) {
+      const before = arrivals[(this.checkpoints - 2) % CHECKPOINTS];
+      if (arrivals[(this.checkpoints - 1) % CHECKPOINTS] - before < windowUs / GRAIN) this.checkpoints--;
+    }
+    const newest = this.checkpoints++;
+    const n = newest % CHECKPOINTS;
+    arrivals[n] = arrivalUs;
+    sent[n] = sentUs;
+    deliveredAt[n] = this.delivered;
+    if (this.oldest < newest - CHECKPOINTS + 1) this.oldest = newest - CHECKPOINTS + 1;
+    while (this.oldest < newest && arrivalUs - arrivals[(this.oldest + 1) % CHECKPOINTS] >= windowUs) this.oldest++;
+    const o = this.oldest % CHECKPOINTS;
+    const arrivalSpan = arrivalUs - arrivals[o];
+    const sentSpan = sentUs - sent[o];
+    if (arrivalSpan < windowUs / 2 || sentSpan <= 0) {
+      this.rate = 0;
+      return;
+    }
+    const bytes = this.delivered - deliveredAt[o];
+    this.rate = bytes / arrivalSpan;
+    this.sendRate = bytes / sentSpan;
+    this.grows = arrivalSpan - sentSpan > Math.max(GROWTH * sentSpan, JITTER_GAIN * this.jitterUs);
+    this.limited = this.starvedUs > sent[o];
   }
 
   private clamp(rate: number): number {

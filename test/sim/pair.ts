@@ -59,6 +59,8 @@ export class End {
   peer!: Peer;
   readonly events: EndpointEvent[] = [];
   readonly handlers = new Map<number, PacketHandler>();
+  /** Called when a wake-up's packets have been written to the TUN device. */
+  readonly afterBatch: (() => void)[] = [];
   /** Packets that the TUN device dropped because its queue was full. */
   tunDrops = 0;
   transmitted = 0;
@@ -157,6 +159,7 @@ export class End {
       handler(this.memory.view, at + 22, pool.length[slot] - 22);
       pool.give(slot);
     }
+    for (const handler of this.afterBatch) handler();
   }
 
   get waitingInTun(): number {

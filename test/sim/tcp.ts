@@ -15,6 +15,8 @@ const DUP_THRESHOLD = 3;
 const MIN_RTO_US = 200_000;
 const DELAYED_ACK_US = 40_000;
 const ACK_BYTES = 52;
+/** Segments that fit into a giant packet of 64 KB. */
+const GIANT_SEGMENTS = 44;
 
 const UNSENT = 0;
 const SENT = 1;
@@ -93,6 +95,7 @@ export class TcpFlow {
   private expected = 0;
   private highest = -1;
   private unacked = 0;
+  private echoUs = 0;
   private ackTimer = 0;
   private lastProgressUs = 0;
   private readonly blocks: number[] = [];
@@ -107,6 +110,7 @@ export class TcpFlow {
     receiver.handlers.set(options.flow, (view, at) =>
       this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1),
     );
+    receiver.afterBatch.push(() => this.endBatch());
     sender.handlers.set(options.flow, (view, at) => this.handleAck(view, at));
     pair.events.at(options.startUs ?? 0, () => this.push());
   }
@@ -141,13 +145,21 @@ export class TcpFlow {
       this.lastProgressUs = now;
     }
     this.noteBlock(seq);
-    if (!inOrder || hadGap || ++this.unacked >= 2) this.ack(sentUs);
-    else {
-      const timer = ++this.ackTimer;
-      this.pair.events.after(DELAYED_ACK_US, () => {
-        if (timer === this.ackTimer && this.unacked > 0) this.ack(sentUs);
-      });
+    if (!inOrder || hadGap || ++this.unacked >= GIANT_SEGMENTS) this.ack(sentUs);
+    this.echoUs = sentUs;
+  }
+
+  /** What the device was given at once is one giant to TCP, which answers it with one acknowledgement. */
+  private endBatch(): void {
+    if (this.unacked === 0) return;
+    if (this.unacked >= 2) {
+      this.ack(this.echoUs);
+      return;
     }
+    const timer = ++this.ackTimer;
+    this.pair.events.after(DELAYED_ACK_US, () => {
+      if (timer === this.ackTimer && this.unacked > 0) this.ack(this.echoUs);
+    });
   }
 
   /** The blocks of the SACK option: the newest first, three at the most. */
