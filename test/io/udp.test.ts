@@ -123,6 +123,7 @@ test('a record is overwritten whole: nothing of an IPv6 address is left behind a
   };
   const first = oneTo(four, 4);
   oneTo(six, 6);
+  assert.deepEqual(readEndpoint(arena.view, io.endpoint[0]).address, LOOPBACK[6]);
   assert.deepEqual(oneTo(four, 4), first);
   assert.ok(first.subarray(ENDPOINT_LOCAL + 4, 44).every((x) => x === 0));
   closeSocket(six);

@@ -218,6 +218,27 @@ test('each rule ends a run', () => {
   assert.deepEqual(segmentsOf(short), [2, 1], 'a shorter segment is the last');
 });
 
+test('what comes late is not moved forward, what is padded or has IP options is left alone', () => {
+  const at = (n: number) => bulk(0, { sequence: n, payload: new Array(20).fill(n) });
+  const late = run([at(0), at(40), at(20)].map((p) => offered(p))).flatMap(kernel);
+  assert.deepEqual(
+    late.map((p) => p.sequence),
+    [0, 40, 20],
+  );
+  const padded = { bytes: Uint8Array.from([...slowTcp(at(20), true), 0, 0]), partial: true };
+  const writes = run([offered(at(0)), padded, offered(at(40))]);
+  assert.equal(writes.length, 3);
+  assert.deepEqual(writes.map((w) => w.length).sort(), [VNET_BYTES + 72, VNET_BYTES + 72, VNET_BYTES + 74]);
+  const withOptions = [at(0), at(20)].map((p) => {
+    const bytes = [...slowTcp(p, true)];
+    bytes.splice(20, 0, 1, 1, 1, 0);
+    bytes[0] = 0x46;
+    bytes[3] += 4;
+    return { bytes: Uint8Array.from(bytes), partial: true };
+  });
+  assert.equal(run(withOptions).length, 2);
+});
+
 test('flows that alternate are gathered side by side; a ninth has the oldest written', () => {
   const packets = Array.from({ length: 80 }, (_, i) => offered(bulk(Math.floor(i / 8), { sourcePort: i % 8 })));
   assert.deepEqual(segmentsOf(packets), new Array(8).fill(10));

@@ -92,6 +92,35 @@ test('extension headers are walked, ports found behind them', () => {
   assert.equal(packet.ports(memory), 0x12340035);
 });
 
+test('a packet cut off anywhere, its length field true to the cut, is parsed as far as it goes', () => {
+  const udp = [0x12, 0x34, 0, 53, 0, 8, 0, 0];
+  const chain = extended(
+    [
+      [60, 0, 1, 4, 0, 0, 0, 0],
+      [44, 0, 1, 4, 0, 0, 0, 0],
+      [17, 0, 0, 0, 0, 0, 0, 5],
+    ],
+    0,
+    udp,
+  );
+  const p = { version: 4, source: 1, destination: 2, tos: 0, ttl: 9, id: 3, df: false, flags: 16 };
+  const words = { sourcePort: 5, destinationPort: 6, sequence: 7, acknowledgement: 8, window: 9, payload: [] };
+  const tcp = slowTcp({ ...p, ...words, options: [2, 4, 5, 180, 1, 1, 1, 1] } as TcpPacket);
+  const tcp6 = slowTcp({ ...p, ...words, version: 6, options: [2, 4, 5, 180] } as TcpPacket);
+  for (const whole of [chain, tcp, tcp6])
+    for (let n = whole[0] >> 4 === 4 ? 20 : 40; n <= whole.length; n++) {
+      const bytes = whole.slice(0, n);
+      if (whole[0] >> 4 === 4) bytes[3] = n;
+      else bytes[5] = n - 40;
+      const { memory, off } = atTheEnd(bytes);
+      const packet = new InnerPacket();
+      assert.ok(packet.parse(memory, off, n));
+      assert.ok(packet.headerBytes <= n);
+      assert.equal(packet.tcpHeaderBytes, whole !== chain && n === whole.length ? n - packet.headerBytes : 0);
+      packet.flowHash(memory, 1);
+    }
+});
+
 test('fragments hash without ports, all of a datagram alike', () => {
   const parse = (bytes: Uint8Array) => {
     const at = atTheEnd(bytes);

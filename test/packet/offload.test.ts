@@ -122,6 +122,41 @@ test('a partial checksum that the far end could not find is completed here', () 
   assert.equal(memory.view.getUint16(DST + 40), sum);
 });
 
+test('a virtio header that contradicts its packet is refused', () => {
+  const p = {
+    version: 4,
+    source: 1,
+    destination: 2,
+    sourcePort: 3,
+    destinationPort: 4,
+    sequence: 5,
+    acknowledgement: 1,
+  };
+  const rest = {
+    flags: 16,
+    window: 9,
+    options: [],
+    tos: 0,
+    ttl: 3,
+    id: 7,
+    df: true,
+    payload: [1, 2, 3, 4, 5, 6, 7, 8],
+  };
+  const bytes = slowTcp({ ...p, ...rest } as TcpPacket);
+  const begin = (...vnet: [number, number, number, number, number, number]) => {
+    const { memory, off, length } = load(bytes, vnet);
+    const segmenter = new Segmenter(memory, VNET_BYTES);
+    return [segmenter.begin(off, length), segmenter.partial];
+  };
+  assert.deepEqual(begin(1, 1, 0, 4, 20, 16), [2, true]);
+  assert.deepEqual(begin(1, 1, 0, 0, 20, 16), [0, false], 'segments of nothing');
+  assert.deepEqual(begin(1, 4, 0, 4, 20, 16), [0, false], 'the other version');
+  assert.deepEqual(begin(1, 5, 0, 4, 20, 6), [0, false], 'a kind we did not ask for');
+  assert.deepEqual(begin(1, 0, 0, 0, 24, 16), [1, false], 'a sum that is not the transport’s');
+  assert.deepEqual(begin(1, 0, 0, 0, 20, 27), [0, false], 'a field behind the end');
+  assert.deepEqual(begin(1, 0, 0, 0, 60_000, 60_000), [0, false]);
+});
+
 test('without virtio headers a packet is itself', () => {
   const memory = heapMemory(400);
   const bytes = Uint8Array.from([0x45, 0, 0, 24, ...new Array(20).fill(1)]);
