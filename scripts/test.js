@@ -13,6 +13,8 @@ import { ensurePackages } from './packages.js';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const TESTS = join(ROOT, 'dist', 'test');
 const NETNS = join(TESTS, 'netns') + sep;
+/** The longest file takes half a minute on a quiet machine. */
+const FILE_LIMIT_MS = 300_000;
 
 process.chdir(ROOT);
 await ensurePackages();
@@ -54,12 +56,18 @@ function build() {
   }
 }
 
+/** A file that hangs is ended and counted as failed, where Node can do that. */
+function timeLimit() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  return major > 20 || (major === 20 && minor >= 11) ? [`--test-timeout=${FILE_LIMIT_MS}`] : [];
+}
+
 /** Runs test files, shows what node's reporter says, and counts by its closing lines. */
 function runTests(title, paths, concurrency) {
   if (paths.length === 0) return undefined;
   console.log(`\n== ${title}: ${paths.length} files`);
   return new Promise((resolve) => {
-    const args = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...paths];
+    const args = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...timeLimit(), ...paths];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     let tail = '';
     child.stdout.setEncoding('utf8');

@@ -95,11 +95,13 @@ export function findProgram(name: string): string | undefined {
 
 function checkName(config: Config): Complaint[] {
   const { ifname, place } = config.bond;
-  if (!existsSync(`/sys/class/net/${ifname}`)) return [];
+  // /proc is that of this process's network namespace, /sys that of whoever mounted it
+  const devices = readFileSync('/proc/self/net/dev', 'latin1');
+  if (!devices.split('\n').some((line) => line.trim().startsWith(`${ifname}:`))) return [];
   return [
     {
       where: `${place.file}:${place.line} option ifname`,
-      expected: `a device name that is free`,
+      expected: 'a device name that is free',
       found: `${ifname}, which exists`,
       todo: `choose another name, or remove that device (ip link del ${ifname})`,
     },

@@ -42,8 +42,21 @@ export const resolveName: ResolveName = async ({ name, localAddresses }) => {
   return undefined;
 };
 
-async function askSystem(name: string): Promise<AddressBytes[]> {
-  return parseAll((await lookup(name, { all: true })).map((a) => a.address));
+/**
+ * Questions to the system that are not answered yet. One for each name: each holds a thread of the pool that files are written by, too, and
+ * dead name servers hold it for long.
+ */
+const asking = new Map<string, Promise<AddressBytes[]>>();
+
+function askSystem(name: string): Promise<AddressBytes[]> {
+  let answer = asking.get(name);
+  if (!answer) {
+    answer = lookup(name, { all: true })
+      .then((found) => parseAll(found.map((a) => a.address)))
+      .finally(() => asking.delete(name));
+    asking.set(name, answer);
+  }
+  return answer;
 }
 
 async function askThroughLink(name: string, localAddresses: readonly AddressBytes[]): Promise<AddressBytes[]> {

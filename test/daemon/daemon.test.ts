@@ -44,6 +44,7 @@ let machine: SimulatedMachine;
 let backend: FakeBackend;
 let log: string[];
 let daemon: Daemon;
+let made: Daemon[];
 let names: Record<string, string | undefined>;
 let before: string[];
 
@@ -60,6 +61,7 @@ function make(text = routerText(), over: Partial<DaemonParts> = {}): Daemon {
     offload: true,
     ...over,
   });
+  made.push(daemon);
   return daemon;
 }
 
@@ -78,10 +80,11 @@ beforeEach(() => {
   backend = new FakeBackend(machine);
   log = [];
   names = {};
+  made = [];
   before = machine.picture();
 });
 afterEach(async () => {
-  await daemon?.stop().catch(() => {});
+  for (const each of made) await each.stop().catch(() => {});
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -167,6 +170,15 @@ test('the device follows the MTU that the paths tell', async () => {
   await until('the MTU', () => has('"mtu":1444'));
 });
 
+test('what the backend says while the start goes on waits for the start', async () => {
+  backend.first = { kind: 'mtu', innerMtu: 1444 };
+  await make().start();
+  await until('the follow', () => backend.told.set.length > 0);
+  assert.ok(has('"mtu":1444'));
+  const changes = machine.story.filter((s) => s.startsWith('set '));
+  assert.deepEqual(changes, [...new Set(changes)], 'no step was performed twice');
+});
+
 test('a name is resolved at start; one without an answer is asked again, and the link follows', {
   skip: NOT_ROOT,
 }, async () => {
@@ -203,7 +215,9 @@ test('a second instance is refused and disturbs nothing', async () => {
   const first = make();
   await first.start();
   const picture = machine.picture();
-  await assert.rejects(make().start(), /expected no running instance, found pid/);
+  const other = { backend: new FakeBackend(machine) };
+  await assert.rejects(make(routerText(), other).start(), /expected no running instance, found pid/);
+  await daemon.stop();
   assert.deepEqual(machine.picture(), picture);
   assert.equal(await askControl(dir, 'version'), '9.9.9');
   await first.stop();
@@ -222,7 +236,7 @@ test('what a killed instance left is put in order by the next, and taken back at
   for (const [slot, thing] of left) machine.things.set(slot, thing);
   machine.journal = journal;
   // the next one has another configuration
-  await make(routerText("option rule_priority '5000'")).start();
+  await make(routerText("option rule_priority '5000'").replace("'yk0'", "'yk1'")).start();
   assert.ok(log.some((l) => l.includes('an earlier instance was killed')));
   await daemon.stop();
   assert.deepEqual(machine.picture(), before);

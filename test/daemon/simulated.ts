@@ -3,7 +3,7 @@ import type { Backend, BackendEvent, BackendReport, BackendSettings } from '../.
 import type { Machine } from '../../src/daemon/machine.ts';
 import type { Host, Journal, JournalStore } from '../../src/plan/apply.ts';
 import type { Facts, LinkFacts, Lookout } from '../../src/plan/facts.ts';
-import type { Step } from '../../src/plan/plan.ts';
+import type { Entry, Step } from '../../src/plan/plan.ts';
 import { deviceOf, slotOf, type Thing } from '../../src/plan/thing.ts';
 import type { BondStatus, PathStatus } from '../../src/status/status.ts';
 
@@ -30,6 +30,8 @@ export class SimulatedMachine implements Machine {
   readonly host: Host = {
     perform: async (step: Step) => {
       if (step.slot === this.broken) throw new Error(`the simulated machine refuses ${step.slot}`);
+      // as a command does, so that what must not overlap would
+      await new Promise((resolve) => setImmediate(resolve));
       this.story.push(`${step.after ? 'set' : 'clear'} ${step.slot}`);
       if (step.after) this.things.set(step.slot, step.after);
       else this.things.delete(step.slot);
@@ -47,7 +49,10 @@ export class SimulatedMachine implements Machine {
 
   async check(): Promise<void> {}
 
-  async observe(lookout: Lookout): Promise<Facts> {
+  async observe(lookout: Lookout, journal: readonly Entry[]): Promise<Facts> {
+    // as the real one: another table than ours is seen only when the journal names it
+    const asked = (t: Thing) =>
+      t.kind !== 'nft' || t.table === lookout.nftTable || journal.some((e) => e.slot === slotOf(t));
     this.looks++;
     return {
       ipv6: true,
@@ -55,7 +60,7 @@ export class SimulatedMachine implements Machine {
       tables: {},
       links: structuredClone(this.links.filter((l) => lookout.links.some((x) => x.name === l.name))),
       raDevices: [],
-      things: structuredClone([...this.things.values()]),
+      things: structuredClone([...this.things.values()].filter(asked)),
     };
   }
 
@@ -116,6 +121,8 @@ export class FakeBackend implements Backend {
   /** `start` fails with it. */
   refusal: Error | undefined;
   paths: PathStatus['state'] = 'up';
+  /** Said as soon as it runs. */
+  first: BackendEvent | undefined;
 
   constructor(machine: SimulatedMachine) {
     this.machine = machine;
@@ -128,6 +135,7 @@ export class FakeBackend implements Backend {
     this.onEvent = onEvent;
     this.told.start.push(settings);
     this.machine.addDevice(settings.ifname);
+    if (this.first) onEvent(this.first);
   }
 
   async set(settings: BackendSettings): Promise<void> {

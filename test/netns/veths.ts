@@ -8,14 +8,19 @@
  * and the same in IPv6: 2001:db8:1::/64, 2001:db8:2::/64, server 2001:db8:ff::1. The router has default routes by both lines.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { end, inside, ipBatch, must, type Outcome, removeNamespace, run } from '../../src/lab/netns.ts';
 
 /** Why the tests of this folder cannot run here; false when they can. */
-export const CANNOT = process.getuid?.() === 0 ? false : 'network namespaces need root';
+export const CANNOT =
+  process.getuid?.() !== 0
+    ? 'network namespaces need root'
+    : spawnSync('unshare', ['--mount', '--net', 'true']).status !== 0 || !existsSync('/dev/net/tun')
+      ? 'no network namespaces or no /dev/net/tun here'
+      : false;
 
 export type End = 'router' | 'server';
 
