@@ -13,6 +13,8 @@ interface Case {
   name: string;
   links: SimLink[];
   bar: number;
+  /** In the middle of the measurement the first link's rates are multiplied by this. */
+  factor?: number;
 }
 
 const args = process.argv.slice(2);
@@ -35,6 +37,47 @@ const CASES: Case[] = [
   { name: '50+20', links: [link(50, 50, 10), link(20, 20, 10)], bar: 0.96 },
   { name: '50@10+50@60', links: [link(50, 50, 5), link(50, 50, 30)], bar: 0.92 },
   { name: '50+50 1% loss', links: [link(50, 50, 10), link(50, 50, 10, { lossRate: 0.01 })], bar: 0.8 },
+];
+
+/** What links there are: slow, fast, far, jittery, with short and long queues, changing. `--wide`. */
+const WIDE: Case[] = [
+  { name: '1+1', links: [link(1, 1, 10), link(1, 1, 10)], bar: 0.9 },
+  { name: '2+1 @60', links: [link(2, 1, 30), link(1, 1, 30)], bar: 0.9 },
+  { name: '5+5 jitter 5', links: [link(5, 5, 15, { jitterUs: 5e3 }), link(5, 5, 15, { jitterUs: 5e3 })], bar: 0.9 },
+  { name: '20+20 jitter 10', links: [link(20, 20, 20, { jitterUs: 10e3 }), link(20, 20, 20)], bar: 0.9 },
+  { name: '50+50 jitter 20', links: [link(50, 50, 40, { jitterUs: 20e3 }), link(50, 50, 20)], bar: 0.9 },
+  {
+    name: '50+50 jitter 20 both',
+    links: [link(50, 50, 30, { jitterUs: 20e3 }), link(50, 50, 30, { jitterUs: 20e3 })],
+    bar: 0.9,
+  },
+  { name: '100+100 @2', links: [link(100, 100, 1), link(100, 100, 1)], bar: 0.95 },
+  { name: '300+300', links: [link(300, 300, 5), link(300, 300, 5)], bar: 0.95 },
+  { name: '1000+1000', links: [link(1000, 1000, 5), link(1000, 1000, 5)], bar: 0.95 },
+  { name: '1000@5+10@50', links: [link(1000, 1000, 2.5), link(10, 10, 25)], bar: 0.95 },
+  { name: '20@2+20@300', links: [link(20, 20, 1), link(20, 20, 150)], bar: 0.5 },
+  { name: '50+50 @300', links: [link(50, 50, 150), link(50, 50, 150)], bar: 0.9 },
+  {
+    name: '20+20 queue 20ms',
+    links: [link(20, 20, 15, { queueUs: 20e3 }), link(20, 20, 15, { queueUs: 20e3 })],
+    bar: 0.9,
+  },
+  {
+    name: '20+20 queue 1s',
+    links: [link(20, 20, 15, { queueUs: 1e6 }), link(20, 20, 15, { queueUs: 1e6 })],
+    bar: 0.95,
+  },
+  {
+    name: '50+50 2% loss both',
+    links: [link(50, 50, 10, { lossRate: 0.02 }), link(50, 50, 10, { lossRate: 0.02 })],
+    bar: 0.8,
+  },
+  { name: '50+50 5% loss', links: [link(50, 50, 10), link(50, 50, 10, { lossRate: 0.05 })], bar: 0.8 },
+  { name: '20+20+20', links: [link(20, 20, 10), link(20, 20, 20), link(20, 20, 30)], bar: 0.95 },
+  { name: '8 x 10', links: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => link(10, 10, 5 * i)), bar: 0.9 },
+  { name: '50+50 first halves', links: [link(50, 50, 10), link(50, 50, 10)], bar: 0.9, factor: 0.5 },
+  { name: '50+50 first doubles', links: [link(50, 50, 10), link(50, 50, 10)], bar: 0.85, factor: 2 },
+  { name: '20+20 first to a fifth', links: [link(20, 20, 20), link(20, 20, 20)], bar: 0.85, factor: 0.2 },
 ];
 
 function idlePing(links: SimLink[]): number {
@@ -69,8 +112,14 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
   if (isTraced) trace(pair, tcp, args.includes('--reverse') ? !isUp : isUp);
   pair.run(WARM_US);
   const before = { bytes: tcp.goodputBytes, losses: tcp.losses, reordered: tcp.reordered };
-  pair.run(WARM_US + seconds * 1e6);
   const rates = c.links.map((l) => (isUp ? l.up.rateBps : l.down.rateBps));
+  if (c.factor !== undefined) {
+    pair.run(WARM_US + seconds * 0.5e6);
+    pair.up[0].set({ rateBps: c.links[0].up.rateBps * c.factor });
+    pair.down[0].set({ rateBps: c.links[0].down.rateBps * c.factor });
+    rates[0] *= (1 + c.factor) / 2;
+  }
+  pair.run(WARM_US + seconds * 1e6);
   const limit = (rates.reduce((a, b) => a + b, 0) * 1392) / 1500;
   const goodput = ((tcp.goodputBytes - before.bytes) * 8) / seconds;
   const models = isUp ? pair.up : pair.down;
@@ -173,13 +222,14 @@ function trace(pair: Pair, tcp: TcpFlow, isUp: boolean): void {
   pair.events.after(250_000, tick);
 }
 
+const seed = Number(args.find((a) => a.startsWith('--seed='))?.slice(7) ?? 1);
 const isTraced = args.includes('--trace');
 const wanted = args.filter((a) => !a.startsWith('--'));
-for (const c of CASES) {
+for (const c of args.includes('--wide') ? WIDE : CASES) {
   if (wanted.length > 0 && !wanted.includes(c.name)) continue;
   for (const isUp of args.includes('--down') ? [false] : [false, true]) {
     if (args.includes('--cut')) {
-      for (let i = 0; i < c.links.length; i++) console.log(JSON.stringify(measureCut(c, isUp, i, 1)));
-    } else console.log(JSON.stringify(measure(c, isUp, 10, 1)));
+      for (let i = 0; i < c.links.length; i++) console.log(JSON.stringify(measureCut(c, isUp, i, seed)));
+    } else console.log(JSON.stringify(measure(c, isUp, 10, seed)));
   }
 }

@@ -15,7 +15,7 @@ import { BUCKETS } from './queue.ts';
 
 /** Packets of at least this length belong to a transfer; smaller ones are acknowledgements, ends of answers, voice. */
 const FULL_BYTES = 600;
-/** As many full segments as a giant packet of 64 KB holds. */
+/** As many full segments as a giant packet of 64 KB holds: with them a group is delivered at once. */
 const GROUP_PACKETS = 44;
 /** A flow with so many full packets in one window is bulk in the next. */
 const BULK_PACKETS = 4;

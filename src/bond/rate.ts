@@ -28,6 +28,8 @@ const BASE_HALF_WINDOW_US = 5_000_000;
 const RATE_WINDOW_US = 40_000;
 const RATE_WINDOW_JITTERS = 6;
 const MAX_RATE_WINDOW_US = 400_000;
+/** Fewer bytes are no measurement: a window grows until it has seen so many. */
+const RATE_LEAST_BYTES = 12_000;
 /** The queue is drained once in this time, or the base delay would creep up to it. */
 const DRAIN_EVERY_US = 3_000_000;
 const DRAIN_GAIN = 0.6;
@@ -36,6 +38,7 @@ const STARTUP_GAIN = 2;
 const STARTUP_FLAT_ROUNDS = 3;
 const STARTUP_GROWTH = 1.25;
 const MIN_GAIN = 0.5;
+const GROWING_GAIN = 0.8;
 const MAX_GAIN = 1.25;
 /** Loss in a round that ends probing upward, and loss that says the link carries no more than it delivers. */
 const LOSS_NO_PROBE = 0.05;
@@ -43,6 +46,8 @@ const LOSS_IS_LIMIT = 0.1;
 /** A queue that does not shrink for this long although we send less than is delivered is not ours, or the route has changed. */
 const STUCK_US = 1_500_000;
 const FIRST_DATAGRAMS = 10;
+const FIRST_LEAST_US = 10_000;
+const FIRST_MOST_US = 30_000;
 /** 128 kbit/s: below this no measurement is possible. */
 const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
@@ -55,8 +60,9 @@ const CHECKPOINTS = 256;
 /** The capacity is the largest delivery rate of so many spans of this length. */
 const PEAKS = 8;
 const PEAK_US = 250_000;
-/** Rounds with a heavy queue, one after the other, after which the peaks are not believed any more. */
-const HEAVY_ROUNDS = 4;
+/** Rounds with a heavy and growing queue, no further apart than this, after which the peaks are not believed any more. */
+const HEAVY_ROUNDS = 3;
+const HEAVY_APART_US = 1_000_000;
 const HEAVY_US = 5_000;
 
 const STARTUP = 0;
@@ -111,15 +117,16 @@ export class RateControl {
   private peak = 0;
   private peakSinceUs = 0;
   private sawFull = false;
-  private grew = false;
+  private heavyUs = 0;
+  private heavyRate = 0;
   private drainedUs = 0;
   private drainUntilUs = 0;
   private stuckSinceUs = 0;
   private stuckQueueUs = 0;
 
-  /** Begins: a first window of ten datagrams spread over the round trip (RFC 6928). */
+  /** Begins: a first window of ten datagrams (RFC 6928), spread over the round trip, but over no more than a TCP that waits for them may notice. */
   begin(rttUs: number, nowUs: number): void {
-    const first = (FIRST_DATAGRAMS * FULL_DATAGRAM_BYTES) / Math.max(rttUs, 10_000);
+    const first = (FIRST_DATAGRAMS * FULL_DATAGRAM_BYTES) / Math.max(FIRST_LEAST_US, Math.min(FIRST_MOST_US, rttUs));
     this.mode = STARTUP;
     this.capacity = this.clamp(Math.max(first, this.capacity / 2));
     this.pacing = this.capacity;
@@ -140,6 +147,11 @@ export class RateControl {
     this.roundEndsUs = nowUs;
     this.starvedUs = nowUs;
     this.queueUs = 0;
+  }
+
+  /** One-way delay without a queue, up to the constant that all paths share. */
+  get leastUs(): number {
+    return this.delayUs - this.queueUs;
   }
 
   /** Whether the first search for the capacity is over. */
@@ -193,9 +205,17 @@ export class RateControl {
       } else this.flatRounds++;
     }
     this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
-    const crowded = this.queueUs > 2 * this.targetUs() + 2_000;
+    // A late packet or two on an idle path are no queue: it takes packets enough to see them fall behind.
+    const crowded = this.queueUs > 2 * this.targetUs() + 2_000 && (rate === 0 || this.grows || !this.limited);
     if (!crowded && this.lossRate <= LOSS_IS_LIMIT && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
-    if (crowded && rate > 0 && !this.limited) this.capacity = this.clamp(rate);
+    if (crowded) {
+      if (rate === 0) {
+        // What the first guess was put on is slower than that; how slow is known when its packets have come apart.
+        this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
+        return;
+      }
+      this.capacity = this.clamp(rate);
+    }
     this.mode = DRAIN;
     this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
     this.drainedUs = nowUs;
@@ -233,6 +253,10 @@ export class RateControl {
     }
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
+    // No faster than what is delivered while the queue grows, whatever the capacity was.
+    if (this.grows && this.queueUs > target && this.rate > 0) {
+      this.pacing = Math.min(this.pacing, this.clamp(this.rate * Math.max(gain, GROWING_GAIN)));
+    }
     this.watchBase(gain, nowUs);
   }
 
@@ -248,24 +272,24 @@ export class RateControl {
     if (!this.limited) this.sawFull = true;
     if (newRound) {
       if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
-      if (this.queueUs > 2 * target + HEAVY_US) {
-        this.heavyRounds++;
-        if (this.grows) this.grew = true;
-      } else {
-        this.heavyRounds = 0;
-        this.grew = false;
-      }
-      this.quietRounds = !this.limited && this.queueUs < target / 2 ? this.quietRounds + 1 : 0;
-      const isLess =
-        (this.heavyRounds >= HEAVY_ROUNDS && this.grew) || (!this.limited && this.lossRate > LOSS_IS_LIMIT);
-      if (isLess && this.rate > 0) {
-        this.grew = false;
-        peaks.fill(safe);
-      }
+      if (this.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
+      if (this.limited || this.queueUs > target) this.quietRounds = 0;
+      else if (this.queueUs < target / 2) this.quietRounds++;
+      else this.quietRounds = Math.max(0, this.quietRounds - 1);
+      if (!this.limited && this.lossRate > LOSS_IS_LIMIT && safe > 0) peaks.fill(safe);
     }
     let most = 0;
     for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
     this.capacity = this.clamp(most);
+  }
+
+  private noteHeavy(rate: number, nowUs: number): void {
+    if (nowUs - this.heavyUs > HEAVY_APART_US) this.heavyRounds = 0;
+    this.heavyUs = nowUs;
+    this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
+    if (this.heavyRounds < HEAVY_ROUNDS) return;
+    this.peaks.fill(this.heavyRate);
+    this.heavyRounds = 0;
   }
 
   private nextPeak(nowUs: number): void {
@@ -346,15 +370,22 @@ export class RateControl {
     sent[n] = sentUs;
     deliveredAt[n] = this.delivered;
     if (this.oldest < newest - CHECKPOINTS + 1) this.oldest = newest - CHECKPOINTS + 1;
-    while (this.oldest < newest && arrivalUs - arrivals[(this.oldest + 1) % CHECKPOINTS] >= windowUs) this.oldest++;
+    while (this.oldest < newest) {
+      const next = (this.oldest + 1) % CHECKPOINTS;
+      if (arrivalUs - arrivals[next] < windowUs || this.delivered - deliveredAt[next] < RATE_LEAST_BYTES) break;
+      this.oldest++;
+    }
     const o = this.oldest % CHECKPOINTS;
+    const bytes = this.delivered - deliveredAt[o];
     const arrivalSpan = arrivalUs - arrivals[o];
     const sentSpan = sentUs - sent[o];
-    if (arrivalSpan < windowUs / 2 || sentSpan <= 0) {
+    if (arrivalSpan < windowUs / 2 || sentSpan <= 0 || bytes < RATE_LEAST_BYTES) {
       this.rate = 0;
+      this.sendRate = 0;
+      this.grows = false;
+      this.limited = true;
       return;
     }
-    const bytes = this.delivered - deliveredAt[o];
     this.rate = bytes / arrivalSpan;
     this.sendRate = bytes / sentSpan;
     this.grows = arrivalSpan - sentSpan > Math.max(GROWTH * sentSpan, JITTER_GAIN * this.jitterUs);

@@ -1,7 +1,7 @@
 /**
  * The choice of path for the packet at the head of the queue: earliest arrival (docs/protocol.md §7).
  *
- *   arrival(path) = time at which pacing lets it go + one-way delay as it stands now
+ *   arrival(path) = time at which pacing lets it go + one-way delay as it stands then
  *
  * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once only when
  * the bytes queued would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017).
@@ -34,7 +34,7 @@ export function choosePath(
     if (p === undefined || !mayCarry(p, sizeBytes)) continue;
     const startUs = Math.max(nowUs, p.nextSendUs);
     if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
-    const arrivalUs = startUs + p.rate.delayUs;
+    const arrivalUs = arrivalAt(p, startUs);
     if (arrivalUs < bestArrivalUs) {
       best = p;
       bestArrivalUs = arrivalUs;
@@ -56,13 +56,18 @@ export function choosePath(
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
     if (p === undefined || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
-    const arrivalUs = nowUs + p.rate.delayUs;
+    const arrivalUs = arrivalAt(p, nowUs);
     if (arrivalUs < secondArrivalUs && arrivalUs <= bestArrivalUs + queuedBytes / rateOfFaster(paths, p)) {
       second = p;
       secondArrivalUs = arrivalUs;
     }
   }
   out.path = second;
+}
+
+/** When a packet sent at `startUs` arrives: behind the one before it, whose queue has become shorter since if nothing was sent. */
+function arrivalAt(p: Path, startUs: number): number {
+  return Math.max(startUs + p.rate.leastUs, p.nextSendUs + p.rate.delayUs);
 }
 
 function mayCarry(p: Path, sizeBytes: number): boolean {
