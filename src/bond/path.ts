@@ -222,6 +222,7 @@ export class Path {
     // The largest may be a datagram that asked for nothing (an ACK): its times are as good as any other's.
     const isNew = largest > this.largestAcked && this.nextPacketNumber - largest <= RING;
     const largestSentUs = this.sentUs[largestIndex];
+    const spuriousBefore = this.spurious;
     let bytes = 0;
     for (let r = 0; r < count; r++) {
       const from = Math.max(ranges[2 * r], this.lowest);
@@ -233,7 +234,9 @@ export class Path {
     this.lastProgressUs = nowUs;
     if (isNew) this.noteRtt(nowUs - largestSentUs, delayUs);
     if (this.state !== 'up' && this.state !== 'closed') {
-      this.rate.begin(this.srttUs, nowUs);
+      // What was given up has arrived: the path was late, not dead, and what is known of its rate still holds.
+      const wasLate = this.state === 'suspect' && this.spurious > spuriousBefore;
+      if (!wasLate) this.rate.begin(this.srttUs, nowUs);
       this.nextProbeUs = Number.POSITIVE_INFINITY;
       if (!this.mtu.found) this.mtu.restart(1500, nowUs);
       this.setState('up', nowUs);
