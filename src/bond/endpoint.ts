@@ -129,6 +129,8 @@ export class Endpoint implements BondOwner {
   private readonly sessionPeers: (Peer | undefined)[] = [];
   private readonly outbox: OutMessage[] = [];
   private readonly outEndpointAt: number;
+  /** The slot that the next datagram is opened into. */
+  private spare: number;
   private readonly delivered: Int32Array;
   private deliveredHead = 0;
   private deliveredTail = 0;
@@ -140,6 +142,7 @@ export class Endpoint implements BondOwner {
     this.o = options;
     this.memory = options.memory;
     this.pool = new PacketPool(options.memory, options.allocate(options.poolSlots * SLOT_BYTES), options.poolSlots);
+    this.spare = this.pool.take();
     this.publicKey = options.crypto.publicKey(options.privateKey);
     this.responder = new Responder({
       crypto: options.crypto,
@@ -310,20 +313,19 @@ export class Endpoint implements BondOwner {
       this.drop('no-session');
       return;
     }
-    const slot = this.pool.take();
-    if (slot === NONE) {
+    // An inner packet needs a slot; an acknowledgement must get through even then, for it is what makes slots free.
+    if (this.pool.free === 0 && this.memory.bytes[at] >>> 4 === TYPE_DATA) {
       this.drop('no-slot');
       return;
     }
-    if (session === peer.next && !this.confirm(peer, session, at, length, slot, nowUs)) {
-      this.pool.give(slot);
+    if (session === peer.next && !this.confirm(peer, session, at, length, this.spare, nowUs)) {
       this.drop('not-authentic');
       return;
     }
     const { bond } = peer;
     bond.kept = false;
-    const result: DatagramDrop = bond.handleDatagram(session, at, length, fromAt, slot, nowUs);
-    if (!bond.kept) this.pool.give(slot);
+    const result: DatagramDrop = bond.handleDatagram(session, at, length, fromAt, this.spare, nowUs);
+    if (bond.kept) this.spare = this.pool.take();
     if (result !== 'ok') this.drop(result);
   }
 

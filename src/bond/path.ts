@@ -100,7 +100,10 @@ export class Path {
   private readonly sentSlot = new Int32Array(RING).fill(NONE);
   private readonly sentState = new Uint8Array(RING);
   private readonly sentKind = new Uint8Array(RING);
+  /** Below it nothing is remembered. */
   private lowest = 0;
+  /** Below it nothing is in flight: what is not acknowledged is lost. */
+  private front = 0;
   private largestAcked = -1;
   private lossUs = Number.POSITIVE_INFINITY;
   private inFlightEliciting = 0;
@@ -156,6 +159,7 @@ export class Path {
     this.sentState.fill(GONE);
     this.nextPacketNumber = 0;
     this.lowest = 0;
+    this.front = 0;
     this.largestAcked = -1;
     this.inFlightBytes = 0;
     this.inFlightEliciting = 0;
@@ -348,7 +352,7 @@ export class Path {
 
   /** Everything in flight counts as lost, here and now. */
   private surrender(nowUs: number): void {
-    for (let pn = this.lowest; pn < this.nextPacketNumber; pn++) {
+    for (let pn = this.front; pn < this.nextPacketNumber; pn++) {
       if (this.sentState[pn & MASK] === IN_FLIGHT) this.lose(pn, nowUs, false);
     }
     this.advance();
@@ -406,7 +410,8 @@ export class Path {
   private findLost(nowUs: number): void {
     const timeUs = Math.max(MIN_TIME_THRESHOLD_US, (9 / 8) * this.srttUs);
     this.lossUs = Number.POSITIVE_INFINITY;
-    for (let pn = this.lowest; pn < this.largestAcked; pn++) {
+    while (this.front < this.largestAcked && this.sentState[this.front & MASK] !== IN_FLIGHT) this.front++;
+    for (let pn = this.front; pn < this.largestAcked; pn++) {
       const i = pn & MASK;
       if (this.sentState[i] !== IN_FLIGHT) continue;
       const lateUs = this.sentUs[i] + timeUs;
