@@ -60,6 +60,8 @@ export class Board {
   readonly buffer: SharedArrayBuffer;
   private readonly words: Float64Array;
   private at = 0;
+  /** Reader: the last edition that was read whole. */
+  private whole = new Float64Array(2);
 
   constructor(buffer = new SharedArrayBuffer((2 + BOARD_BONDS * RECORD) * 8)) {
     this.buffer = buffer;
@@ -87,15 +89,17 @@ export class Board {
     this.words[0]++;
   }
 
-  /** Reader: a whole edition, by the names of the fields. */
+  /** Reader: a whole edition, by the names of the fields; the one before when the writer was put to sleep in the middle of one. */
   read(): { bond: BondNumbers; paths: PathNumbers[] }[] {
     for (let tries = 0; tries < 100; tries++) {
       const edition = this.words[0];
       if (edition % 2 !== 0) continue;
       const copy = this.words.slice(0, 2 + this.words[1] * RECORD);
-      if (this.words[0] === edition) return decode(copy);
+      if (this.words[0] !== edition) continue;
+      this.whole = copy;
+      break;
     }
-    return [];
+    return decode(this.whole);
   }
 }
 
