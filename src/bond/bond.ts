@@ -22,6 +22,7 @@ import {
   writeClose,
   writeMtu,
   writePadding,
+  writePath,
   writePing,
   writeSkip,
 } from '../wire/frames.ts';
@@ -155,6 +156,8 @@ export class Bond implements PathOwner {
   /** Times at which resends happened etc. are in the paths; the bond's own: */
   resent = 0;
   abandoned = 0;
+  /** Inner packets that no path can carry any more. */
+  tooLarge = 0;
 
   private readonly memory: Memory;
   private readonly pool: PacketPool;
@@ -173,6 +176,8 @@ export class Bond implements PathOwner {
   private peerClockUs = Number.NaN;
   private lastDataUs = 0;
   private announcedMtu = 0;
+  /** Paths that the peer has not been told of yet: they are closed here. */
+  private closedMask = 0;
   private closing = false;
   private dead = false;
   private wakeUs = Number.POSITIVE_INFINITY;
@@ -232,9 +237,11 @@ export class Bond implements PathOwner {
   ): void {
     let path = this.paths[id];
     if (!usable) {
+      if (path !== undefined && path.state !== 'closed') this.closedMask |= 1 << id;
       path?.close(nowUs);
       return;
     }
+    this.closedMask &= ~(1 << id);
     path ??= this.newPath(id);
     this.setEndpoint(path, endpointAt);
     if (capBps !== undefined) path.rate.cap = capBps / 8e6;
@@ -263,6 +270,7 @@ export class Bond implements PathOwner {
     this.peerClockUs = Number.NaN;
     this.peerMtu = 0;
     this.announcedMtu = 0;
+    this.closedMask = 0;
   }
 
   /** Frees every slot; the bond must not be used afterwards. */
@@ -299,20 +307,18 @@ export class Bond implements PathOwner {
     this.nowUs = nowUs;
     const { view } = this.memory;
     const id = readPath(view, at);
-    let path = this.paths[id];
-    if (path === undefined || path.state === 'closed') {
-      if (!this.opensPaths) return 'unknown-path';
-      path ??= this.newPath(id);
-    }
+    const known = this.paths[id];
+    if (!this.opensPaths && (known === undefined || known.state === 'closed')) return 'unknown-path';
     const low = readPacketNumberLow(view, at);
-    const before = path.replay.largest;
+    const before = known === undefined ? -1 : known.replay.largest;
     const pn = completePacketNumber(low, before);
-    if (!path.replay.mayAccept(pn)) return 'repeated';
+    if (known !== undefined && !known.replay.mayAccept(pn)) return 'repeated';
     const isData = view.getUint8(at) >>> 4 === TYPE_DATA;
     const plainAt = this.pool.at(slot) + DATA_HEADER_AT;
     const plainBytes = length - HEADER_BYTES - TAG_BYTES;
     if (plainBytes > MAX_PACKET_BYTES + DATA_HEADER_BYTES) return 'malformed';
     if (!session.openKey.open(id, pn, at, HEADER_BYTES, at + HEADER_BYTES, plainBytes, plainAt)) return 'not-authentic';
+    const path = known ?? this.newPath(id);
     path.replay.accept(pn);
     session.opened++;
     if (this.opensPaths && pn > before) this.noteSource(path, fromAt, nowUs);
@@ -363,7 +369,7 @@ export class Bond implements PathOwner {
     for (let id = 0; id < MAX_PATHS; id++) {
       const path = this.paths[id];
       if (path === undefined || path.state === 'closed' || !path.hasEndpoint) continue;
-      if (path.ackDue || path.pingDue || (this.closing && path.state === 'up')) {
+      if (path.ackDue || path.pingDue || (path.isUp && (this.closing || this.closedMask !== 0))) {
         const via = path.ackDue && !path.isUp && !path.pingDue ? (this.bestUp() ?? path) : path;
         this.writeControl(out, bufferAt, via, path, session, nowUs);
         return true;
@@ -520,17 +526,32 @@ export class Bond implements PathOwner {
 
   private pollData(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
     const { pool, choice } = this;
-    let slot = this.peekResend(nowUs);
-    const isResend = slot !== NONE;
-    if (!isResend) slot = this.queue.peek(nowUs);
-    if (slot === NONE) return false;
-    const urgent = isResend || this.queue.sparse;
-    choosePath(this.paths, pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, this.queue.bytes, nowUs, choice);
-    const { path } = choice;
-    if (path === undefined) {
-      this.wakeUs = choice.wakeUs;
-      return false;
+    let slot: number;
+    let isResend: boolean;
+    let urgent: boolean;
+    for (;;) {
+      slot = this.peekResend(nowUs);
+      isResend = slot !== NONE;
+      if (!isResend) slot = this.queue.peek(nowUs);
+      if (slot === NONE) return false;
+      urgent = isResend || this.queue.sparse;
+      choosePath(this.paths, pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, this.queue.bytes, nowUs, choice);
+      if (choice.path !== undefined) break;
+      if (!this.isTooLarge(pool.length[slot])) {
+        this.wakeUs = choice.wakeUs;
+        return false;
+      }
+      // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
+      this.tooLarge++;
+      if (isResend) {
+        this.takeResend();
+        this.abandon(slot);
+      } else {
+        this.queue.take();
+        pool.give(slot);
+      }
     }
+    const { path } = choice;
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
     out.endpointAt = path.endpointAt;
     out.at = bufferAt;
@@ -551,6 +572,17 @@ export class Bond implements PathOwner {
     }
     out.totalBytes = at - bufferAt;
     return true;
+  }
+
+  /** Whether no path that is up, or whose size is still being searched, carries an inner packet of this length. */
+  private isTooLarge(length: number): boolean {
+    let isUp = false;
+    for (const p of this.paths) {
+      if (p === undefined || !p.isUp) continue;
+      if (!p.mtu.found || length + DATA_OVERHEAD_BYTES + p.outerBytes <= p.mtu.bytes) return false;
+      isUp = true;
+    }
+    return isUp;
   }
 
   private sealData(path: Path, slot: number, at: number, session: Session, nowUs: number): void {
@@ -604,6 +636,12 @@ export class Bond implements PathOwner {
     if (mtu !== this.announcedMtu || (kind !== 0 && mtu !== 0)) {
       this.announcedMtu = mtu;
       at = writeMtu(view, at, limit, mtu);
+      kind = ELICITING;
+    }
+    for (let id = 0; this.closedMask !== 0; id++) {
+      if ((this.closedMask & (1 << id)) === 0) continue;
+      this.closedMask &= ~(1 << id);
+      at = writePath(view, at, limit, id, PATH_CLOSED);
       kind = ELICITING;
     }
     while (this.skips > 0) {

@@ -13,6 +13,7 @@ const PROBE_TIMEOUT_US = 400_000;
 const RAISE_US = 600_000_000;
 /** Large datagrams lost in a row, without one that passed, that make a black hole. */
 const BLACK_HOLE = 6;
+const BLACK_HOLE_SILENCES = 2;
 
 /** The search for one path's MTU. */
 export class PathMtu {
@@ -26,6 +27,7 @@ export class PathMtu {
   private probes = 0;
   private nextProbeUs = 0;
   private lostInARow = 0;
+  private silences = 0;
 
   constructor(ceilingBytes: number) {
     this.ceiling = Math.max(BASE_MTU, Math.min(ceilingBytes, SIZES[0]));
@@ -38,6 +40,11 @@ export class PathMtu {
     this.index = 0;
     this.probes = 0;
     this.nextProbeUs = nowUs;
+  }
+
+  /** Looks once more whether a larger size passes, up to the same ceiling. */
+  again(nowUs: number): void {
+    this.restart(this.ceiling, nowUs);
   }
 
   /** The size of the probe to send now, or 0. Counts it as sent. */
@@ -92,13 +99,28 @@ export class PathMtu {
   handleLarge(passed: boolean, nowUs: number): boolean {
     if (passed) {
       this.lostInARow = 0;
+      this.silences = 0;
       return false;
     }
     if (++this.lostInARow <= BLACK_HOLE || this.bytes === BASE_MTU) return false;
+    this.fallBack(nowUs);
+    return true;
+  }
+
+  /**
+   * The path fell silent with large datagrams in flight, and answered a small one soon after. Once may be a lost burst; twice without a
+   * large one that passed in between is a black hole.
+   */
+  handleSilence(nowUs: number): void {
+    if (this.bytes === BASE_MTU || ++this.silences < BLACK_HOLE_SILENCES) return;
+    this.fallBack(nowUs);
+  }
+
+  private fallBack(nowUs: number): void {
     this.bytes = BASE_MTU;
     this.lostInARow = 0;
+    this.silences = 0;
     this.restart(this.ceiling, nowUs);
-    return true;
   }
 
   private size(): number {

@@ -36,6 +36,9 @@ const SUSPECT_IN_FLIGHT = 3;
 /** An acknowledgement goes out after this many datagrams at the latest. */
 const ACK_EVERY = 32;
 const MIN_ACK_DELAY_US = 1_000;
+/** So many large datagrams in flight when a path fell silent, and an answer to a small one so soon, look like a smaller MTU. */
+const SILENT_LARGE = 3;
+const SILENT_FOR_US = 1_000_000;
 
 /** Credit that a late timer does not lose; more of it was not used for want of packets. */
 const BURST_US = 2_000;
@@ -109,7 +112,9 @@ export class Path {
   private inFlightEliciting = 0;
   private ptoCount = 0;
   private lastProgressUs = 0;
+  /** Since when the path is not up. */
   private suspectSinceUs = 0;
+  private silentLarge = 0;
   private nextProbeUs = Number.POSITIVE_INFINITY;
   private unacked = 0;
   private readonly ackedLargest = new Float64Array(4).fill(-1);
@@ -132,6 +137,7 @@ export class Path {
   open(ceilingMtu: number, nowUs: number): void {
     if (this.state !== 'closed') return;
     this.pingDue = true;
+    this.suspectSinceUs = nowUs;
     this.nextProbeUs = nowUs;
     this.mtu.restart(ceilingMtu, nowUs);
     this.setState('waiting', nowUs);
@@ -172,6 +178,7 @@ export class Path {
     this.ptoCount = 0;
     if (this.state !== 'closed') {
       this.pingDue = true;
+      this.suspectSinceUs = nowUs;
       this.nextProbeUs = nowUs;
       this.setState('waiting', nowUs);
     }
@@ -188,6 +195,7 @@ export class Path {
 
   /** Notes a datagram as sent under `nextPacketNumber` and moves that on. `slot`: the inner packet it carries, owned by the path from now, or NONE. */
   noteSent(sizeBytes: number, slot: number, kind: number, nowUs: number): void {
+    if (this.nextPacketNumber - this.lowest >= RING) this.makeRoom(nowUs);
     const i = this.nextPacketNumber & MASK;
     this.sentUs[i] = nowUs;
     this.sentBytes[i] = sizeBytes;
@@ -242,7 +250,10 @@ export class Path {
       const wasLate = this.state === 'suspect' && this.spurious > spuriousBefore;
       if (!wasLate) this.rate.begin(this.srttUs, nowUs);
       this.nextProbeUs = Number.POSITIVE_INFINITY;
-      if (!this.mtu.found) this.mtu.restart(1500, nowUs);
+      if (!this.mtu.found) this.mtu.again(nowUs);
+      if (this.silentLarge >= SILENT_LARGE && nowUs - this.suspectSinceUs < SILENT_FOR_US)
+        this.mtu.handleSilence(nowUs);
+      this.silentLarge = 0;
       this.setState('up', nowUs);
     }
     if (isNew) {
@@ -331,6 +342,10 @@ export class Path {
       return;
     }
     this.suspectSinceUs = nowUs;
+    this.silentLarge = 0;
+    for (let pn = this.front; pn < this.nextPacketNumber; pn++) {
+      if (this.sentState[pn & MASK] === IN_FLIGHT && this.sentBytes[pn & MASK] > BASE_MTU) this.silentLarge++;
+    }
     this.surrender(nowUs);
     this.nextProbeUs = nowUs + this.ptoUs();
     this.setState('suspect', nowUs);
@@ -342,8 +357,7 @@ export class Path {
     if (this.state === 'suspect') {
       this.nextProbeUs = nowUs + MIN_PTO_US * 2 ** Math.min(this.ptoCount, 3);
       if (this.ptoCount > DOWN_AFTER_PTOS && nowUs - this.suspectSinceUs > DOWN_AFTER_US) this.setState('down', nowUs);
-    } else if (this.state === 'waiting') this.nextProbeUs = nowUs + DOWN_PROBE_US;
-    else {
+    } else {
       this.nextProbeUs = nowUs + (nowUs - this.suspectSinceUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : DOWN_PROBE_US);
     }
     // What a dead path still has in flight are probes; they would fill the ring.
@@ -431,6 +445,15 @@ export class Path {
       this.sentSlot[this.lowest & MASK] = NONE;
       this.lowest++;
     }
+  }
+
+  /** Control datagrams are sent when the ring is full too: the oldest gives way. */
+  private makeRoom(nowUs: number): void {
+    if (this.sentState[this.lowest & MASK] === IN_FLIGHT) this.lose(this.lowest, nowUs, false);
+    this.sentState[this.lowest & MASK] = GONE;
+    this.sentSlot[this.lowest & MASK] = NONE;
+    this.lowest++;
+    this.advance();
   }
 
   private noteRtt(rttUs: number, delayUs: number): void {
