@@ -61,6 +61,8 @@ export interface BackendReport {
 }
 
 export interface Backend {
+  /** Does early what takes time and touches nothing of the host, so that `start` is quick. May be left out. */
+  prepare?(): void;
   /** Opens the device and the sockets. Resolves when the device exists; rejects with a YokeError and leaves nothing behind. */
   start(settings: BackendSettings, onEvent: (event: BackendEvent) => void): Promise<void>;
   /** Makes the running backend match; what did not change is not disturbed. */

@@ -108,6 +108,7 @@ export class Daemon {
   async #bringUp(): Promise<void> {
     const { backend, machine, runDir, log } = this.#parts;
     await machine.check(this.#config);
+    backend.prepare?.();
     this.#facts = await this.#keeper.observe(this.#config);
     const names = this.#names.ask(this.#questions());
     await this.#keeper.keep(this.#config, this.#facts);

@@ -5,13 +5,15 @@ import type { BackendSettings } from '../backend.ts';
 
 /** What the worker is born with. */
 export interface PumpData {
-  settings: BackendSettings;
   board: SharedArrayBuffer;
   /** eventfd that ends the pump's wait when a message lies on the port. */
   wakeFd: number;
 }
 
-export type ToPump = { kind: 'set'; settings: BackendSettings } | { kind: 'stop' };
+export type ToPump =
+  | { kind: 'start'; settings: BackendSettings }
+  | { kind: 'set'; settings: BackendSettings }
+  | { kind: 'stop' };
 
 export interface PlainError {
   kind: ErrorKind | 'bug';

@@ -13,6 +13,7 @@ const CIPHERS = ['', 'aes-256-gcm', 'chacha20-poly1305'];
 export class MultipathBackend implements Backend {
   private worker: Worker | undefined;
   private wakeFd = -1;
+  private started = false;
   private readonly board = new Board();
   private settings: BackendSettings | undefined;
   private roster: string[] = [];
@@ -21,25 +22,32 @@ export class MultipathBackend implements Backend {
   private onEvent: (event: BackendEvent) => void = () => {};
   private answer: ((message: FromPump | Error) => void) | undefined;
 
-  async start(settings: BackendSettings, onEvent: (event: BackendEvent) => void): Promise<void> {
-    this.onEvent = onEvent;
-    this.settings = settings;
+  /** The worker loads its code while the host is made ready. */
+  prepare(): void {
+    if (this.worker !== undefined) return;
     this.wakeFd = openWake();
     // Workers run from built files: the pump stands beside this one whatever it was built to.
     this.worker = new Worker(new URL('./pump.js', import.meta.url), {
-      workerData: { settings, board: this.board.buffer, wakeFd: this.wakeFd },
+      workerData: { board: this.board.buffer, wakeFd: this.wakeFd },
     });
     this.worker.on('message', (message: FromPump) => this.handle(message));
     this.worker.on('error', (error) => this.fail(error));
     this.worker.on('exit', (code) => {
       if (this.worker !== undefined) this.fail(new Error(`the pump ended with code ${code}`));
     });
+  }
+
+  async start(settings: BackendSettings, onEvent: (event: BackendEvent) => void): Promise<void> {
+    this.onEvent = onEvent;
+    this.settings = settings;
+    this.prepare();
     try {
-      await this.ask(undefined);
+      await this.ask({ kind: 'start', settings });
     } catch (error) {
       await this.end();
       throw error;
     }
+    this.started = true;
   }
 
   async set(settings: BackendSettings): Promise<void> {
@@ -64,6 +72,10 @@ export class MultipathBackend implements Backend {
 
   async stop(): Promise<void> {
     if (this.worker === undefined) return;
+    if (!this.started) {
+      await this.end();
+      return;
+    }
     const limit = new Promise<void>((resolve) => setTimeout(resolve, STOP_LIMIT_MS).unref());
     await Promise.race([this.ask({ kind: 'stop' }).catch(() => {}), limit]);
     await this.end();
@@ -123,17 +135,15 @@ export class MultipathBackend implements Backend {
   }
 
   /** Sends a message and waits for the one that answers it; one at a time. */
-  private ask(message: ToPump | undefined): Promise<FromPump> {
+  private ask(message: ToPump): Promise<FromPump> {
     return new Promise((resolve, reject) => {
       this.answer = (result) => {
         this.answer = undefined;
         if (result instanceof Error) reject(result);
         else resolve(result);
       };
-      if (message !== undefined) {
-        this.worker?.postMessage(message);
-        wake(this.wakeFd);
-      }
+      this.worker?.postMessage(message);
+      wake(this.wakeFd);
     });
   }
 
@@ -145,6 +155,7 @@ export class MultipathBackend implements Backend {
   private async end(): Promise<void> {
     const { worker } = this;
     this.worker = undefined;
+    this.started = false;
     if (worker !== undefined) await worker.terminate();
     if (this.wakeFd >= 0) closeFd(this.wakeFd);
     this.wakeFd = -1;

@@ -48,7 +48,7 @@ const STRANGER_LOG_US = 10_000_000;
 const SEND_RETRIES = 4;
 const CLOSE_LINGER_US = 50_000;
 
-const { settings: firstSettings, board: boardBuffer, wakeFd } = workerData as PumpData;
+const { board: boardBuffer, wakeFd } = workerData as PumpData;
 assert(parentPort !== null, 'the pump is a worker');
 const port: MessagePort = parentPort as unknown as MessagePort;
 const say = (message: FromPump): void => port.postMessage(message);
@@ -114,6 +114,11 @@ class Pump {
     this.record = arena.take('record', ENDPOINT_BYTES);
     this.scratch = arena.take('scratch', 64);
     this.hashSeed = Buffer.from(nodeHandshakeCrypto.random(4)).readInt32LE();
+  }
+
+  /** Whether packets pass the TUN device in giants. */
+  get offload(): boolean {
+    return this.tun.offload;
   }
 
   /** Opens the sockets and adds the peers. @throws YokeError when a port is taken. */
@@ -286,7 +291,7 @@ class Pump {
       if (message.kind === 'stop') {
         for (const peer of this.endpoint.peers) peer.bond.setClosing();
         this.stopping = true;
-      } else {
+      } else if (message.kind === 'set') {
         this.apply(message.settings, now);
         say({ kind: 'set' });
       }
@@ -506,19 +511,24 @@ function plain(l: LinkSettings): unknown {
   return { ...l, localAddress: l.localAddress && [...l.localAddress], serverAddress: [...l.serverAddress] };
 }
 
-let pump: Pump | undefined;
-try {
-  pump = new Pump(firstSettings);
-  pump.open();
-  say({ kind: 'started', offload: firstSettings.offload });
-} catch (error) {
-  pump?.close();
-  pump = undefined;
-  say({ kind: 'refused', error: printError(error) });
-}
-if (pump !== undefined) {
+/** Runs until the stop message; the loop takes the later messages from the port itself. */
+function run(settings: BackendSettings): void {
+  let pump: Pump | undefined;
+  try {
+    pump = new Pump(settings);
+    pump.open();
+    say({ kind: 'started', offload: pump.offload });
+  } catch (error) {
+    pump?.close();
+    say({ kind: 'refused', error: printError(error) });
+    return;
+  }
   pump.loop();
   pump.close();
   say({ kind: 'stopped' });
 }
-port.close();
+
+port.once('message', (message: ToPump) => {
+  if (message.kind === 'start') run(message.settings);
+  port.close();
+});
