@@ -341,6 +341,7 @@ export class Bond implements PathOwner {
 
   /** When `handleTimeout` wants to be called. */
   pollTimeout(): number {
+    if (this.dead) return Number.POSITIVE_INFINITY;
     let t = Math.min(this.reorder.pollTimeout(), this.grouper.pollTimeout(), this.wakeUs);
     for (const p of this.paths) {
       if (p === undefined) continue;

@@ -299,7 +299,10 @@ export class Endpoint implements BondOwner {
   handleClose(bond: Bond, nowUs: number): void {
     const peer = this.peers.find((p) => p.bond === bond);
     if (peer === undefined) return;
-    // The session's keys are in use by the datagram that said so: they are freed when the timer finds them expired.
+    // The session's keys are in use by the datagram that said so: they are freed when the timer finds them expired. Until then nothing finds them.
+    for (const s of [peer.current, peer.previous, peer.next]) {
+      if (s !== undefined) this.sessions[s.localIndex & (SESSION_SLOTS - 1)] = undefined;
+    }
     for (const path of bond.paths) if (this.o.role === 'server') path?.close(nowUs);
     bond.session = undefined;
     peer.remoteAssociation = undefined;

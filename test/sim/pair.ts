@@ -47,7 +47,12 @@ export interface PairOptions {
   drift?: number;
   /** Timers fire so late (a pump that is not alone on its processor). */
   timerSlackUs?: number;
-  psk?: Uint8Array;
+  /** The pre-shared keys of router and server. */
+  psk?: [Uint8Array | undefined, Uint8Array | undefined];
+  /** Whether router and server have AES instructions; both unless told. */
+  hasAes?: [boolean, boolean];
+  /** The server does not know this router. */
+  stranger?: boolean;
   /** Whether the inner packets allow congestion marks. */
   ecn?: boolean;
 }
@@ -99,7 +104,7 @@ export class End {
       privateKey,
       role,
       poolSlots,
-      hasAes: true,
+      hasAes: (options.hasAes ?? [true, true])[role === 'router' ? 0 : 1],
       wallOffsetUs: 1.7e15 - originUs,
       markCe: () => options.ecn ?? false,
     });
@@ -183,7 +188,7 @@ export class Pair {
   readonly publicAddress: { host: number; port: number }[];
 
   private readonly options: PairOptions;
-  private readonly serverKeys = nodeHandshakeCrypto.generateKeyPair();
+  readonly serverKeys = nodeHandshakeCrypto.generateKeyPair();
   private readonly routerKeys = nodeHandshakeCrypto.generateKeyPair();
   private readonly crypto: HandshakeCrypto;
 
@@ -208,7 +213,7 @@ export class Pair {
 
   private makeRouter(): End {
     const end = new End('router', this.options, this.routerKeys.privateKey, this.crypto, 5e6, 0);
-    end.peer = end.endpoint.addPeer('server', this.serverKeys.publicKey, this.options.psk);
+    end.peer = end.endpoint.addPeer('server', this.serverKeys.publicKey, this.options.psk?.[0]);
     for (let i = 0; i < this.options.links.length; i++) this.usePath(i, end);
     return end;
   }
@@ -223,7 +228,9 @@ export class Pair {
       2 ** 32 - 4e6,
       this.options.drift ?? 0,
     );
-    end.peer = end.endpoint.addPeer('router', this.routerKeys.publicKey, this.options.psk);
+    const { stranger, psk } = this.options;
+    const routerKey = stranger ? nodeHandshakeCrypto.generateKeyPair().publicKey : this.routerKeys.publicKey;
+    end.peer = end.endpoint.addPeer('router', routerKey, psk?.[1]);
     return end;
   }
 
@@ -261,6 +268,18 @@ export class Pair {
   restore(i: number): void {
     this.up[i].restore();
     this.down[i].restore();
+  }
+
+  /** Nothing is left to wait for: all slots are free but the one that each engine keeps at hand. */
+  get isQuiet(): boolean {
+    return [this.router, this.server].every(({ endpoint }) => endpoint.pool.free === endpoint.pool.count - 1);
+  }
+
+  /** Both ends know of each other, and all paths are up at both. */
+  get isUp(): boolean {
+    return [this.router, this.server].every(
+      ({ peer }) => peer.bond.isUp && this.options.links.every((_, i) => peer.bond.paths[i]?.isUp),
+    );
   }
 
   /** Until this simulated time. */

@@ -53,6 +53,7 @@ export class TcpFlow {
   cwnd = 10;
   readonly segmentBytes: number;
 
+  private stopped = false;
   private readonly pair: Pair;
   private readonly o: TcpOptions;
   private readonly maxWindow: number;
@@ -118,6 +119,11 @@ export class TcpFlow {
   /** TCP payload so far. Units: bytes. */
   get goodputBytes(): number {
     return this.delivered * (this.segmentBytes - 52);
+  }
+
+  /** No data from now on. */
+  stop(): void {
+    this.stopped = true;
   }
 
   // ---- receiver
@@ -344,6 +350,7 @@ export class TcpFlow {
   }
 
   private push(): void {
+    if (this.stopped) return;
     while (this.pipe < Math.floor(this.cwnd)) {
       let seq = -1;
       if (this.lostCount > 0) {
@@ -394,7 +401,7 @@ export class TcpFlow {
 
   private handleRto(): void {
     this.rtoArmed = false;
-    if (this.rtoAtUs === Number.POSITIVE_INFINITY) return;
+    if (this.rtoAtUs === Number.POSITIVE_INFINITY || this.stopped) return;
     if (this.pair.nowUs < this.rtoAtUs) {
       this.rtoArmed = true;
       this.pair.events.at(this.rtoAtUs, () => this.handleRto());
