@@ -181,7 +181,7 @@ export class FlowQueue {
   private shed(): void {
     const { pool } = this;
     const packets = this.limitPackets - (this.limitPackets >> 4);
-    const bytes = this.limitBytes - this.limitBytes / 16;
+    const bytes = this.limitBytes * (15 / 16);
     while (this.packets > packets || this.bytes > bytes) {
       let fattest = 0;
       for (let b = 1; b < BUCKETS; b++) if (this.backlog[b] > this.backlog[fattest]) fattest = b;
