@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
+import { describePki } from './pki-words.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
 
@@ -97,6 +98,7 @@ function describeProgram(done: (code: number) => void): Command {
     'end the running instance; if it was killed, take back what it changed on this host',
     async () => (await import('./down.ts')).down,
   );
+  describePki(program, done);
   return program;
 }
 
