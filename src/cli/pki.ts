@@ -38,7 +38,9 @@ export async function pkiRenew(name: string, options: PkiCommandOptions): Promis
 /** Revokes every certificate of a name. */
 export async function pkiRevoke(name: string, options: PkiCommandOptions): Promise<number> {
   const code = tell(await open(options).revoke(name));
-  process.stdout.write('copy it to where crl_verify of the server points: OpenVPN reads it at the next connection\n');
+  process.stdout.write(
+    'put it where crl_verify of the server points, then restart the tunnels there: OpenVPN reads a list one connection ahead\n',
+  );
   return code;
 }
 
