@@ -80,7 +80,7 @@ function describeProgram(done: (code: number) => void): Command {
     'plan',
     'print every change that `run` would make to this host, with its undo; do nothing',
     async () => (await import('./plan.ts')).plan,
-  );
+  ).option('--down', 'what `down` would take back now, instead');
   command(
     'run',
     'run the bond in the foreground, until SIGTERM, SIGINT or `down`',
