@@ -147,6 +147,8 @@ export class Daemon {
     this.#names.stop();
     await this.#control?.stop();
     await this.#speedTest?.stop();
+    const { hooks, log } = this.#parts;
+    if (this.#hooked) await hooks?.('predown', this.#config, log);
     try {
       await this.#parts.backend.stop();
     } finally {
