@@ -114,8 +114,9 @@ export async function makeBond(settings: BackendSettings, devType: 'tun' | 'tap'
   for (const argv of makeCommands(settings, devType, owner)) {
     const ran = await run(argv);
     if (ran.status === 0) continue;
-    await removeBond(ifname);
-    if (/Unknown device type|Operation not supported|not supported by/i.test(ran.stderr) && argv[2] === 'add') {
+    const made = argv[2] !== 'add';
+    if (made) await removeBond(ifname);
+    if (/Unknown device type|Operation not supported|not supported by/i.test(ran.stderr) && !made) {
       throw new YokeError('host', DRIVER_MISSING);
     }
     if (/File exists/.test(ran.stderr)) throw nameTaken(ifname);

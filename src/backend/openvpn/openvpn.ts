@@ -59,6 +59,8 @@ export class OpenvpnBackend implements Backend {
   #established = false;
   #counters = NOTHING;
   #running = false;
+  /** The bonding device that is ours. */
+  #made: string | undefined;
 
   constructor(options: OpenvpnOptions) {
     this.#options = options;
@@ -80,7 +82,10 @@ export class OpenvpnBackend implements Backend {
     this.#established = false;
     this.#counters = NOTHING;
     try {
-      if (!this.#options.withoutBond) await makeBond(settings, this.#devType, ownerOf(this.#options.runDir));
+      if (!this.#options.withoutBond) {
+        await makeBond(settings, this.#devType, ownerOf(this.#options.runDir));
+        this.#made = settings.ifname;
+      }
       await this.#startAll(settings.links.filter((l) => l.usable));
     } catch (error) {
       await this.stop();
@@ -154,7 +159,8 @@ export class OpenvpnBackend implements Backend {
     await this.#turn;
     await Promise.all([...this.#entries.values()].map((e) => e.tunnel.stop()));
     this.#entries.clear();
-    if (!this.#options.withoutBond && this.#settings) await removeBond(this.#settings.ifname);
+    if (this.#made !== undefined) await removeBond(this.#made);
+    this.#made = undefined;
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -254,7 +260,9 @@ export class OpenvpnBackend implements Backend {
 
   #stateOf(entry: Entry): PathState {
     const { state } = entry.tunnel;
-    return state === 'up' && !entry.used ? 'down' : state;
+    if (state !== 'up' || this.#options.withoutBond) return state;
+    if (!entry.slave) return 'waiting';
+    return entry.used ? 'up' : 'down';
   }
 
   #tell(entry: Entry): void {
