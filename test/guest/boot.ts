@@ -82,7 +82,7 @@ export function secondScript(
   );
   return `stty -F /dev/tty1 raw -echo
 stty -F /dev/tty2 raw -echo
-modprobe tun
+modprobe -a tun ipv6
 ip link set lo up
 cd ${quote(cwd)}
 env -i ${[...words, ...argv].map(quote).join(' ')} </dev/null >/dev/tty1 2>/dev/tty2
