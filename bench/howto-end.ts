@@ -4,7 +4,7 @@ import type { BackendEvent, BackendSettings } from '../src/backend/backend.ts';
 import { MultipathBackend } from '../src/backend/multipath/multipath.ts';
 import { parseAddress, parsePrefix } from '../src/base/address.ts';
 import { must } from '../src/lab/netns.ts';
-import { PIPE, serverAddress } from './howto-lines.ts';
+import { PIPE, serverAddress } from '../test/guest/lines.ts';
 
 const PORT = 21194;
 

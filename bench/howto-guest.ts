@@ -1,17 +1,15 @@
 /**
- * One measurement of bench/howto, inside the guest kernel: lines (howto-lines.ts), one way to make a pipe of them, a TCP flow each
+ * One measurement of bench/howto, inside the guest kernel: lines (test/guest/lines.ts), one way to make a pipe of them, a TCP flow each
  * way through it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { nodeHandshakeCrypto } from '../src/io/crypto.ts';
 import { end, inside, ipBatch, must, run, spawnInside } from '../src/lab/netns.ts';
+import { buildLines, type GuestLine, PIPE, plainPackets, routerAddress, serverAddress } from '../test/guest/lines.ts';
+import { OpenvpnPair } from '../test/guest/openvpn-pair.ts';
 import type { EndJob } from './howto-end.ts';
-import { buildLines, type HowtoLine, PIPE, plainPackets, routerAddress, serverAddress } from './howto-lines.ts';
-import { startTunnels } from './howto-openvpn.ts';
 
 /** Real OpenVPN under the bonding driver, VXLAN under it, or our own engine. */
 export type Way = 'openvpn' | 'vxlan' | 'multipath';
@@ -19,7 +17,7 @@ export type Way = 'openvpn' | 'vxlan' | 'multipath';
 /** What the guest is told. */
 export interface GuestJob {
   way: Way;
-  lines: HowtoLine[];
+  lines: GuestLine[];
   warmupSeconds: number;
   seconds: number;
 }
@@ -34,8 +32,6 @@ export interface Flow {
 /** What the guest finds. */
 export type GuestResult = Record<'down' | 'up', Flow>;
 
-/** The longest packet inside OpenVPN's TAP: 1400 + 14 of Ethernet + 24 of OpenVPN + 28 of UDP fit in 1500. */
-const OPENVPN_MTU = 1400;
 const VXLAN_MTU = 1450;
 const START_LIMIT_MS = 30_000;
 /** The bonding device of one end over devices that are there already. */
@@ -50,7 +46,7 @@ async function bond(place: 'router' | 'server', slaves: readonly string[], mtu: 
   await plainPackets(place, PIPE.device);
 }
 
-async function startVxlan(lines: readonly HowtoLine[]): Promise<void> {
+async function startVxlan(lines: readonly GuestLine[]): Promise<void> {
   for (const place of ['server', 'router'] as const) {
     const slaves = lines.map((_, i) => `vx${i}`);
     const ends = (i: number) =>
@@ -89,7 +85,7 @@ function endJobs(lines: number): Record<'router' | 'server', EndJob> {
   };
 }
 
-async function startMultipath(lines: readonly HowtoLine[]): Promise<ChildProcess[]> {
+async function startMultipath(lines: readonly GuestLine[]): Promise<ChildProcess[]> {
   const jobs = endJobs(lines.length);
   return [await startEnd('server', jobs.server), await startEnd('router', jobs.router)];
 }
@@ -142,13 +138,8 @@ async function main(): Promise<void> {
     if (job.way === 'multipath') started.push(...(await startMultipath(job.lines)));
     else if (job.way === 'vxlan') await startVxlan(job.lines);
     else {
-      started.push(...(await startTunnels(mkdtempSync(join(tmpdir(), 'howto-')), job.lines.length)));
-      for (const place of ['server', 'router'] as const)
-        await bond(
-          place,
-          job.lines.map((_, i) => `tap${i}`),
-          OPENVPN_MTU,
-        );
+      const pair = await OpenvpnPair.start(job.lines.length);
+      started.push(pair.server.child, pair.router.child);
     }
     await pipeAnswers();
     const result: GuestResult = { down: await flow('down', job), up: await flow('up', job) };

@@ -10,13 +10,13 @@
 import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { noGuestBecause, runInGuest } from '../test/guest/guest.ts';
+import type { GuestLine } from '../test/guest/lines.ts';
 import type { GuestJob, GuestResult, Way } from './howto-guest.ts';
-import type { HowtoLine } from './howto-lines.ts';
 import { median } from './unshaped.ts';
 
 interface Case {
   name: string;
-  lines: HowtoLine[];
+  lines: GuestLine[];
   /** What bonds the lines beside multipath. */
   way: Exclude<Way, 'multipath'>;
   /** Of the sum of the lines' rates, both ways; undefined: not judged, the article's way collapses. */
@@ -25,7 +25,7 @@ interface Case {
   seconds: number;
 }
 
-const line = (mbit: number, delayMs: number, lossPercent = 0): HowtoLine => ({ mbit, delayMs, lossPercent });
+const line = (mbit: number, delayMs: number, lossPercent = 0): GuestLine => ({ mbit, delayMs, lossPercent });
 
 /** Delays are one way. A slow start out of order needs its time: 12 Mbit/s lines get a longer warm-up where they have a bar. */
 const CASES: Case[] = [
