@@ -1,7 +1,8 @@
 /**
  * The Debian packages that the lab and the tests stand on, each with a program that proves it is there.
  *
- * `ensurePackages()` says what is missing; as root it installs it, otherwise it names the command and ends with status 1.
+ * `ensurePackages()` installs as root what is missing; when it cannot, it names the command and ends with status 1.
+ * `tryPackages()` does the same for those that one can do without, and returns what is still missing.
  * Everything it says goes to stderr: stdout may be wanted for JSON.
  */
 import { spawnSync } from 'node:child_process';
@@ -20,6 +21,9 @@ export const PACKAGES = {
 
 /** For `npm run bench`, which compares. */
 export const BENCH_PACKAGES = { openvpn: 'openvpn', openssl: 'openssl' };
+
+/** For test/guest and bench/howto: a kernel with the bonding driver. Tests that need one are skipped without. */
+export const GUEST_PACKAGES = { 'user-mode-linux': 'linux.uml', kmod: 'modprobe', ...BENCH_PACKAGES };
 
 /** Where programs of administrators live, also when a user's PATH leaves them out. */
 const SYSTEM_PATHS = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
@@ -46,25 +50,26 @@ export function missingPackages(packages = PACKAGES) {
 
 /** Sees to it that all packages are there, or ends the process. */
 export function ensurePackages(packages = PACKAGES) {
+  const left = tryPackages(packages);
+  if (left.length === 0) return;
+  console.error(`Missing Debian packages: ${left.join(' ')}. Install them with: sudo ${install(left).join(' ')}`);
+  process.exit(1);
+}
+
+/** Installs what is missing, as root; returns what is missing still. */
+export function tryPackages(packages) {
   completePath();
   const missing = missingPackages(packages);
-  if (missing.length === 0) return;
-  const command = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing];
-  if (process.geteuid?.() !== 0) {
-    console.error(`Missing Debian packages: ${missing.join(' ')}. Install them with: sudo ${command.join(' ')}`);
-    process.exit(1);
-  }
+  if (missing.length === 0 || process.geteuid?.() !== 0) return missing;
   console.error(`Installing Debian packages: ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (argv) => spawnSync(argv[0], argv.slice(1), { env, stdio: ['ignore', 2, 2] }).status === 0;
   // The lists may be absent or old: only when they do not do are they fetched.
-  if (!apt(command)) {
+  if (!apt(install(missing))) {
     apt(['apt-get', 'update']);
-    apt(command);
+    apt(install(missing));
   }
-  const left = missingPackages(packages);
-  if (left.length > 0) {
-    console.error(`Could not install ${left.join(' ')}. Install them by hand, then try again: ${command.join(' ')}`);
-    process.exit(1);
-  }
+  return missingPackages(packages);
 }
+
+const install = (names) => ['apt-get', 'install', '-y', '--no-install-recommends', ...names];

@@ -1,23 +1,27 @@
 /**
  * `npm test`: what the tests need, a clean build, then every test with node's own runner.
  *
- * First all but test/netns, two files at a time; then test/netns, one file at a time, for these measure and fill the machine.
+ * First the tests that need no kernel of their own, two files at a time; then test/netns and test/guest, one file at a time, for
+ * these measure and fill the machine. Without the packages of test/guest its tests are skipped, and say so.
  * Arguments are parts of file names: `npm test -- cli netns/daemon` runs the test files that have one of them in their path.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensurePackages } from './packages.js';
+import { ensurePackages, GUEST_PACKAGES, tryPackages } from './packages.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const TESTS = join(ROOT, 'dist', 'test');
 const NETNS = join(TESTS, 'netns') + sep;
+const GUEST = join(TESTS, 'guest') + sep;
 /** The longest file takes half a minute on a quiet machine. */
 const FILE_LIMIT_MS = 300_000;
 
 process.chdir(ROOT);
 await ensurePackages();
+const lacking = tryPackages(GUEST_PACKAGES);
+if (lacking.length > 0) console.log(`Tests in a guest kernel will be skipped: no Debian package ${lacking.join(' ')}`);
 build();
 
 const wanted = process.argv.slice(2);
@@ -30,12 +34,17 @@ const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
 const results = [
   await runTests(
     'unit tests',
-    files.filter((path) => !path.startsWith(NETNS)),
+    files.filter((path) => !path.startsWith(NETNS) && !path.startsWith(GUEST)),
     2,
   ),
   await runTests(
     'tests in network namespaces',
     files.filter((path) => path.startsWith(NETNS)),
+    1,
+  ),
+  await runTests(
+    'tests in a guest kernel',
+    files.filter((path) => path.startsWith(GUEST)),
     1,
   ),
 ].filter((result) => result !== undefined);

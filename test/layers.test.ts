@@ -19,10 +19,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   status: ['base', 'bond', 'health'],
   io: ['base', 'wire'],
   host: ['base', 'plan'],
+  pki: ['base'],
   backend: ['base', 'config', 'packet', 'wire', 'bond', 'plan', 'health', 'status', 'io', 'host'],
   lab: ['base', 'config', 'status', 'io', 'host'],
-  daemon: ABOVE_LAB,
-  cli: [...ABOVE_LAB, 'lab', 'daemon'],
+  daemon: [...ABOVE_LAB, 'pki'],
+  cli: [...ABOVE_LAB, 'pki', 'lab', 'daemon'],
   '.': ['cli'],
 };
 const PURE = ['base', 'config', 'packet', 'wire', 'bond', 'plan', 'health', 'status'];

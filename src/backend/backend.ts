@@ -19,6 +19,8 @@ export interface LinkSettings {
   /** Upper limits of the directions; undefined: none. */
   downBps?: number;
   upBps?: number;
+  /** Engine openvpn: the device of the tunnel. */
+  tunnel?: string;
 }
 
 export interface PeerSettings {
@@ -30,13 +32,32 @@ export interface PeerSettings {
   allowed: Prefix[];
 }
 
+/** What OpenVPN under the bonding driver needs beside. */
+export interface OpenvpnSettings {
+  /** Lines of the configuration that all tunnels have, in OpenVPN's words. */
+  lines: string[];
+  /** What was changed or left out of the file's, a sentence each; told once, at the start. */
+  remarks: string[];
+  /** Files that the lines name; `where` is the place that names them. */
+  files: { where: string; option: string; path: string }[];
+  /** What the file asks for; TAP where the kernel takes no TUN. */
+  devType: 'tun' | 'tap';
+  /** Units: bytes. */
+  fragment?: number;
+  /** The bonding driver's. */
+  mode: string;
+  parameters: { name: string; value: string }[];
+  /** The other end's inner IPv4 address: by it the driver notices dead tunnels. */
+  peerAddress?: AddressBytes;
+}
+
 export interface BackendSettings {
   role: 'router' | 'server';
   ifname: string;
   privateKey: Uint8Array;
   /** Router: exactly one, the server. Server: its clients. */
   peers: PeerSettings[];
-  /** Router only. */
+  /** Router; with engine openvpn also the server, where a link's local address and port are those that its tunnel waits at. */
   links: LinkSettings[];
   /** Server only. */
   listen: { address?: AddressBytes; port: number }[];
@@ -45,6 +66,8 @@ export interface BackendSettings {
   mtu?: number;
   /** Turn off to use the plain path of system calls (no segmentation offload). */
   offload: boolean;
+  /** Engine openvpn only. */
+  openvpn?: OpenvpnSettings;
 }
 
 /** What a backend says by itself, rarely. */

@@ -1,9 +1,12 @@
 /** `yoke check`: every error of the configuration, its key files and this host, at once; changes nothing. */
+
+import { checkFiles } from '../backend/openvpn/files.ts';
 import { YokeError } from '../base/error.ts';
 import { checkHost } from '../daemon/check.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { loadConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
+import { openvpnSettings } from '../daemon/settings.ts';
 import { EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 
 /** Prints `FILE: good`, or one line on stderr for each complaint. */
@@ -11,7 +14,10 @@ export async function check(options: GlobalOptions): Promise<number> {
   const config = loadConfig(options.config);
   const running = lockHolder(options.runDir) !== undefined;
   const complaints: string[] = [];
-  for (const look of [() => readKeys(config), () => checkHost(config, { starting: !running })]) {
+  for (const look of [
+    () => readKeys(config),
+    () => checkHost(config, { starting: !running, runDir: options.runDir }),
+  ]) {
     try {
       await look();
     } catch (error) {
@@ -23,7 +29,14 @@ export async function check(options: GlobalOptions): Promise<number> {
     process.stderr.write(`${complaints.join('\n')}\n`);
     return EXIT_ERROR;
   }
-  const links = config.role === 'router' ? `${config.links.length} links` : `${config.clients.length} clients`;
+  if (config.engine === 'openvpn') {
+    const { remarks, files } = openvpnSettings(config);
+    for (const text of [...remarks, ...checkFiles(files, Date.now()).warnings]) process.stdout.write(`${text}\n`);
+  }
+  const links =
+    config.role === 'router' || config.engine === 'openvpn'
+      ? `${config.links.length} links`
+      : `${config.clients.length} clients`;
   process.stdout.write(`${options.config}: good (${config.role}, ${links}, device ${config.bond.ifname})\n`);
   return EXIT_DONE;
 }

@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
+import { describePki } from './pki-words.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
 
@@ -79,7 +80,7 @@ function describeProgram(done: (code: number) => void): Command {
     'plan',
     'print every change that `run` would make to this host, with its undo; do nothing',
     async () => (await import('./plan.ts')).plan,
-  );
+  ).option('--down', 'what `down` would take back now, instead');
   command(
     'run',
     'run the bond in the foreground, until SIGTERM, SIGINT or `down`',
@@ -97,12 +98,32 @@ function describeProgram(done: (code: number) => void): Command {
     'end the running instance; if it was killed, take back what it changed on this host',
     async () => (await import('./down.ts')).down,
   );
+  command(
+    'test',
+    "measure the speed from the bond's address, against the server, both ways",
+    async () => (await import('./test.ts')).test,
+  )
+    .option('--seconds <seconds>', 'how long each way takes, 30 at most', parseTestSeconds, 10)
+    .option('--down', 'from the server to here alone')
+    .option('--up', 'from here to the server alone')
+    .option('--iperf3 <host>', 'against this iperf3 server instead, HOST or HOST:PORT')
+    .option('--url <url>', 'fetch this web address instead')
+    .option('--json', 'one JSON value for programs');
+  describePki(program, done);
   return program;
 }
 
 function parseInterval(text: string): number {
   const seconds = Number(text);
   if (!(seconds >= 0.1 && seconds <= 3600)) throw new InvalidArgumentError('expected seconds from 0.1 to 3600.');
+  return seconds;
+}
+
+function parseTestSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 30) {
+    throw new InvalidArgumentError('expected whole seconds from 1 to 30.');
+  }
   return seconds;
 }
 

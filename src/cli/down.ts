@@ -1,4 +1,6 @@
 /** `yoke down`: ends a running instance in order; takes back what a killed one left. */
+import { leftovers, removeBond } from '../backend/openvpn/bond-device.ts';
+import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { YokeError } from '../base/error.ts';
 import { askControl } from '../daemon/control.ts';
 import { linuxMachine } from '../daemon/linux.ts';
@@ -20,10 +22,15 @@ export async function down(options: GlobalOptions): Promise<number> {
     await ended(runDir, holder.pid);
     process.stdout.write(`ended pid ${holder.pid}\n`);
   }
+  const devices = await leftovers(ownerOf(runDir));
+  for (const device of devices) {
+    await removeBond(device);
+    process.stdout.write(`[#] ip link del dev ${device}\n`);
+  }
   const { host, store } = linuxMachine(runDir);
   // without a journal there may not even be a directory, and none is made
   if ((await store.load()) === undefined) {
-    if (!holder) process.stdout.write('nothing runs, nothing to take back\n');
+    if (!holder && devices.length === 0) process.stdout.write('nothing runs, nothing to take back\n');
     return EXIT_DONE;
   }
   const lock = takeLock(runDir);

@@ -1,16 +1,23 @@
-/** `yoke plan`: the dry run. Prints what `run` would do to this host now, and what takes it back; reads only. */
+/**
+ * `yoke plan`: the dry run. Prints what `run` would do to this host now, and what takes it back; with `--down`, what `down` would do
+ * now. Reads only.
+ */
 
-import { withDevice } from '../daemon/dry.ts';
+import { askControl } from '../daemon/control.ts';
+import { withDevice, withoutDevice } from '../daemon/dry.ts';
 import { linuxMachine } from '../daemon/linux.ts';
 import { loadConfig } from '../daemon/load.ts';
+import { lockHolder } from '../daemon/lock.ts';
 import { printPlan, printUndo } from '../plan/command.ts';
 import { unusableLinks } from '../plan/desired.ts';
 import { lookout } from '../plan/facts.ts';
 import { desired, diff } from '../plan/plan.ts';
+import type { Status } from '../status/status.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** Prints both lists, as the commands that one could type. */
-export async function plan(options: GlobalOptions): Promise<number> {
+export async function plan(options: GlobalOptions & { down?: boolean }): Promise<number> {
+  if (options.down) return planDown(options);
   const config = loadConfig(options.config);
   const machine = linuxMachine(options.runDir);
   const entries = (await machine.store.load())?.entries ?? [];
@@ -24,6 +31,25 @@ export async function plan(options: GlobalOptions): Promise<number> {
   if (!there) lines.push(`# the device ${ifname} comes and goes with the process\n`);
   if (steps.steps.length === 0) lines.push('# nothing to change\n');
   else lines.push('# to be done:\n', printPlan(steps), '# to be undone at the end:\n', printUndo(steps));
+  process.stdout.write(lines.join(''));
+  return EXIT_DONE;
+}
+
+/** What the end of the running instance, or `down` after one that was killed, would take back: the journal knows, no file is asked. */
+async function planDown({ runDir }: GlobalOptions): Promise<number> {
+  const { host, store } = linuxMachine(runDir);
+  const holder = lockHolder(runDir);
+  const entries = (await store.load())?.entries ?? [];
+  const lines: string[] = [];
+  let found = await host.read(entries.map((e) => e.ours));
+  if (holder) {
+    const { ifname } = (await askControl(runDir, 'status')) as Status;
+    lines.push(`# pid ${holder.pid} is asked to end, and the device ${ifname} goes with it\n`);
+    found = withoutDevice(found, ifname);
+  }
+  const steps = diff(found, undefined, entries);
+  if (steps.steps.length > 0) lines.push('# to be undone:\n', printPlan(steps));
+  else if (!holder) lines.push('# nothing runs, nothing to take back\n');
   process.stdout.write(lines.join(''));
   return EXIT_DONE;
 }

@@ -2,7 +2,9 @@
 import { execFile } from 'node:child_process';
 import type { Backend } from '../backend/backend.ts';
 import { YokeError } from '../base/error.ts';
+import type { Config, EngineName } from '../config/config.ts';
 import { Daemon, type Ending } from '../daemon/daemon.ts';
+import { HOOKS, hooksIn } from '../daemon/hooks.ts';
 import { linesOf } from '../daemon/keeper.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { loadConfig } from '../daemon/load.ts';
@@ -17,19 +19,22 @@ const STOP_LIMIT_MS = 15_000;
 
 /** Runs until it is told to end, and ends the process. */
 export async function run(options: GlobalOptions): Promise<number> {
-  return runWith(options, async () => {
-    const [{ MultipathBackend }, { linuxMachine }] = await Promise.all([
-      import('../backend/multipath/multipath.ts'),
-      import('../daemon/linux.ts'),
-    ]);
-    return { backend: new MultipathBackend(), machine: linuxMachine(options.runDir) };
+  return runWith(options, async (config) => {
+    const { linuxMachine } = await import('../daemon/linux.ts');
+    return { backend: await makeBackend(config.engine, options.runDir), machine: linuxMachine(options.runDir) };
   });
+}
+
+/** The backend of an engine; only what is used is loaded. */
+async function makeBackend(engine: EngineName, runDir: string): Promise<Backend> {
+  if (engine === 'openvpn') return new (await import('../backend/openvpn/openvpn.ts')).OpenvpnBackend({ runDir });
+  return new (await import('../backend/multipath/multipath.ts')).MultipathBackend();
 }
 
 /** The same with a backend and a machine of the caller's: tests give theirs. */
 export async function runWith(
   options: GlobalOptions,
-  make: () => Promise<{ backend: Backend; machine: Machine }>,
+  make: (config: Config) => Promise<{ backend: Backend; machine: Machine }>,
 ): Promise<number> {
   const log = stderrLog();
   const config = loadConfig(options.config);
@@ -38,7 +43,8 @@ export async function runWith(
     keys: readKeys(config),
     runDir: options.runDir,
     version: version(),
-    ...(await make()),
+    ...(await make(config)),
+    hooks: hooksIn(HOOKS),
     resolve: resolveName,
     log,
     // the plain path of system calls, for kernels whose offloads misbehave

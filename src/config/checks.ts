@@ -7,6 +7,8 @@ import {
   printAddress,
   printPrefix,
 } from '../base/address.ts';
+import type { OpenvpnConfig } from './config.ts';
+import { translateOpenvpn } from './openvpn.ts';
 import { type BOND_OPTIONS, type CLIENT_OPTIONS, type LINK_OPTIONS, MAX_LINKS } from './options.ts';
 import { allOf, complain, type Entry, headingOf, oneOf, type Reader, type Reading, type Said } from './reading.ts';
 import type { UciSection } from './uci.ts';
@@ -268,7 +270,7 @@ export function checkLinks(reader: Reader, links: readonly LinkReading[], bond: 
       complain(reader, r.interface.said[0].line, 'option interface', { expected: "a link's own device", found, todo });
     }
     if (!isOn(r)) return;
-    interfaces.addSaid(r.interface, 'an interface', section);
+    if (reader.role === 'router') interfaces.addSaid(r.interface, 'an interface', section);
     tables.addSaid(r.routing_table, 'a routing table', section);
     checkTable(reader, r.routing_table, bond);
     if (oneOf(r.active)) {
@@ -287,7 +289,8 @@ export function checkLinks(reader: Reader, links: readonly LinkReading[], bond: 
       tunnels.addSaid(r.tunnel, 'a device', section);
     }
   });
-  if (reader.role === 'router' && !links.some((l) => isOn(l.read))) {
+  const needed = reader.role === 'router' || reader.engine === 'openvpn';
+  if (needed && !links.some((l) => isOn(l.read))) {
     const found = links.length === 0 ? 'none' : 'only disabled ones';
     complain(reader, 0, '', {
       expected: 'at least one link',
@@ -305,6 +308,27 @@ function checkTable(reader: Reader, table: Entry<string>, bond: BondReading | un
   const todo = 'choose another table, or leave the option out';
   const expected = `none of ${own + 1} to ${own + MAX_LINKS}, which yoke chooses from`;
   complain(reader, said.line, said.where, { expected, found: `'${said.text}'`, todo });
+}
+
+/** The sections for OpenVPN, and what tunnels under the bonding driver need of the bond. */
+export function checkOpenvpn(reader: Reader, sections: readonly OpenvpnConfig[], bond: BondReading | undefined): void {
+  const wanted = reader.role === 'router' ? 'openvpn' : 'openvpn-server';
+  if (!sections.some((s) => s.section === wanted)) {
+    const todo = 'add it: what OpenVPN needs to know (ca, cert, key)';
+    complain(reader, 0, '', { expected: `a section config ${wanted}`, found: 'none', todo });
+  }
+  for (const role of ['router', 'server'] as const) {
+    for (const { option, place, ...fault } of translateOpenvpn(sections, role).faults) {
+      complain(reader, place.line, `option ${option}`, fault);
+    }
+  }
+  if (!bond) return;
+  const { ipaddr, remote_ipaddr: remote } = bond.read;
+  if (ipaddr.said.length > 0 && silent(remote)) {
+    const todo = `add: option remote_ipaddr '${reader.role === 'server' ? '10.0.0.2' : '10.0.0.1'}'`;
+    const expected = "option remote_ipaddr, the other end's inner address";
+    complain(reader, bond.section.line, headingOf(bond.section), { expected, found: 'none', todo });
+  }
 }
 
 /** Clients against each other and the server's own addresses. */

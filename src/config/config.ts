@@ -1,5 +1,6 @@
 /** What a configuration means once it has been read: the values every other folder works with. Units are in the names. */
 import type { AddressBytes, Prefix } from '../base/address.ts';
+import type { BondingMode } from './bonding.ts';
 
 export type Role = 'router' | 'server';
 export type EngineName = 'multipath' | 'openvpn';
@@ -14,7 +15,7 @@ export interface Place {
 export interface LinkConfig {
   name: string;
   place: Place;
-  /** The device (`eth1`), or the logical interface of OpenWrt (`wan0`), as the file says it. */
+  /** The device (`eth1`), or the logical interface of OpenWrt (`wan0`), as the file says it; empty: not said (server). */
   interface: string;
   /** Address or host name of the server as seen from this link. */
   server: string;
@@ -70,6 +71,8 @@ export interface BondConfig {
   /** First preference of the ip rules yoke adds. */
   rulePriority: number;
   mtu?: number;
+  /** The bonding driver's; engine openvpn only. */
+  bonding?: { mode: BondingMode; parameters: { name: string; value: string }[] };
   watchdog?: { address?: AddressBytes; periodUs: number; timeoutUs: number; action?: string };
 }
 
@@ -99,7 +102,7 @@ export interface Config {
   role: Role;
   engine: EngineName;
   bond: BondConfig;
-  /** Router only, in the order of the file. At most 8. */
+  /** In the order of the file, at most 8; of a server with engine openvpn: where its tunnels wait. */
   links: LinkConfig[];
   /** Server only. */
   clients: ClientConfig[];

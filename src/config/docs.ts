@@ -69,7 +69,7 @@ function meaningOf(section: SectionSpec, spec: OptionSpec<unknown>): string {
   );
   const range =
     /from|'.*' or '/.test(spec.kind.expected) && spec.kind.name !== 'flag' ? ` Takes ${spec.kind.expected}.` : '';
-  return `${spec.doc}${range}${only ? ` *Only with ${only}.*` : ''}`;
+  return `${spec.doc}${range}${only ? ` *Only with ${only}${spec.bothWith ? `, or \`engine '${spec.bothWith}'\`` : ''}.*` : ''}`;
 }
 
 function kindRows(): string[][] {

@@ -1,4 +1,5 @@
 /** Every option of every section: the one table that reading, messages and docs/config.md are made of. */
+import { BONDING_PARAMETERS, MODE_OPTION } from './bonding.ts';
 import type { EngineName, Role } from './config.ts';
 import type { Kind } from './kinds.ts';
 import * as kind from './kinds.ts';
@@ -18,6 +19,8 @@ export interface OptionSpec<T> {
   readonly required?: boolean;
   /** Undefined: both. */
   readonly role?: Role;
+  /** With this engine the other role may say it, too. */
+  readonly bothWith?: EngineName;
   /** Undefined: both. */
   readonly engine?: EngineName;
   /** One sentence or two for docs/config.md. */
@@ -53,6 +56,8 @@ export const MAX_LINKS = 8;
 export const LINK_OPTIONS = {
   interface: is({
     kind: kind.device,
+    role: 'router',
+    bothWith: 'openvpn',
     required: true,
     doc: 'The device of this internet access (`eth1`, `ppp0`, `wwan0`), or the logical interface of OpenWrt (`wan0`).',
   }),
@@ -61,11 +66,16 @@ export const LINK_OPTIONS = {
     // OpenVPN reads it; and the article's file, whose server is words in angle brackets, stays readable.
     openvpnKind: kind.text,
     role: 'router',
+    bothWith: 'openvpn',
     required: true,
     doc: 'The server as seen from this link: host name, IPv4 or IPv6 address. Several links may name the same one.',
   }),
   remote_port: is({ kind: kind.port(1), default: '1194', doc: "The server's UDP port." }),
-  local_port: is({ kind: kind.port(0), default: '0', doc: "UDP port of this end; `'0'` lets the kernel choose." }),
+  local_port: is({
+    kind: kind.port(0),
+    default: '0',
+    doc: "UDP port of this end; `'0'` lets the kernel choose (a server with engine openvpn: 1194, 1195, …).",
+  }),
   down: is({
     kind: kind.rate('8kbit', '100gbit'),
     otherwise: 'no limit',
@@ -127,7 +137,12 @@ export const BOND_OPTIONS = {
   }),
   netmask: is({ kind: kind.netmask, otherwise: 'the length behind `ipaddr`', doc: 'Netmask of `ipaddr`.' }),
   ip6addr: is({ kind: kind.hostPrefix(6), many: true, doc: 'Inner IPv6 address of this end, `fd00:796f::2/64`.' }),
-  remote_ipaddr: is({ kind: kind.address(4), role: 'router', doc: 'Inner IPv4 address of the server.' }),
+  remote_ipaddr: is({
+    kind: kind.address(4),
+    role: 'router',
+    bothWith: 'openvpn',
+    doc: 'Inner IPv4 address of the other end. Engine openvpn needs it at both: by it a dead tunnel is noticed.',
+  }),
   remote_ip6addr: is({ kind: kind.address(6), role: 'router', doc: 'Inner IPv6 address of the server.' }),
   private_key_file: is({
     kind: kind.path,
@@ -160,6 +175,8 @@ export const BOND_OPTIONS = {
     otherwise: 'none',
     doc: 'The shared key itself.',
   }),
+  mode: is(MODE_OPTION),
+  ...BONDING_PARAMETERS,
   default_route: is({
     kind: kind.flag,
     role: 'router',
@@ -308,12 +325,14 @@ export const SECTIONS: readonly SectionSpec[] = [
     type: 'openvpn',
     heading: 'config openvpn',
     engine: 'openvpn',
-    doc: "OpenVPN's own options for the router's tunnels, with `_` for `-`; handed on as they are.",
+    doc:
+      "OpenVPN's own options for the router's tunnels, with `_` for `-`. They are handed on; what OpenVPN has removed since is left out " +
+      'or written in its modern form, and `yoke check` says so.',
   },
   {
     type: 'openvpn-server',
     heading: 'config openvpn-server',
     engine: 'openvpn',
-    doc: "The same for the server's end.",
+    doc: "The same for the server's end; there each `config link` is a tunnel that waits at `local_port` (of `ipaddr`).",
   },
 ];

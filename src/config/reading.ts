@@ -90,7 +90,7 @@ export function readSection<S extends Specs>(
 function suits(reader: Reader, name: string, spec: OptionSpec<unknown>, options: readonly UciOption[]): boolean {
   if (options.length === 0) return true;
   const wrong =
-    spec.role !== undefined && spec.role !== reader.role
+    spec.role !== undefined && spec.role !== reader.role && spec.bothWith !== reader.engine
       ? { needs: `role '${spec.role}'`, is: `role '${reader.role}'` }
       : spec.engine !== undefined && spec.engine !== reader.engine
         ? { needs: `engine '${spec.engine}'`, is: `engine '${reader.engine}'` }

@@ -4,12 +4,14 @@
  */
 import type { Prefix } from '../base/address.ts';
 import { assert, YokeError } from '../base/error.ts';
+import { BONDING_PARAMETERS } from './bonding.ts';
 import {
   type BondReading,
   type ClientReading,
   checkBond,
   checkClients,
   checkLinks,
+  checkOpenvpn,
   type LinkReading,
 } from './checks.ts';
 import type { BondConfig, ClientConfig, Config, EngineName, LinkConfig, OpenvpnConfig, Role } from './config.ts';
@@ -52,6 +54,7 @@ export function readConfig(text: string, file: string): Config {
   }
   checkLinks(reader, links, bond);
   checkClients(reader, clients, bond);
+  if (reader.engine === 'openvpn') checkOpenvpn(reader, openvpn, bond);
   if (reader.complaints.length > 0) {
     throw new YokeError(
       'config',
@@ -159,6 +162,7 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
     routingTable: must(r.routing_table),
     rulePriority: must(r.rule_priority),
     mtu: oneOf(r.mtu),
+    ...(reader.engine === 'openvpn' && { bonding: toBonding(r) }),
     watchdog: must(r.watchdog)
       ? {
           address: oneOf(r.watchdog_ip) ?? remotes[0],
@@ -170,14 +174,20 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
   };
 }
 
+function toBonding(r: BondReading['read']): BondConfig['bonding'] {
+  const names = Object.keys(BONDING_PARAMETERS) as (keyof typeof BONDING_PARAMETERS)[];
+  const parameters = names.flatMap((name) => allOf(r[name]).map((value) => ({ name, value })));
+  return { mode: must(r.mode), parameters };
+}
+
 /** The UDP port where nothing else is said. Source: the article's `local_port`, IANA's number for OpenVPN. */
 const DEFAULT_PORT = 1194;
 
 function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
   return {
-    name: section.name ?? must(r.interface),
+    name: section.name ?? oneOf(r.interface) ?? `link${section.line}`,
     place: { file, line: section.line },
-    interface: must(r.interface),
+    interface: oneOf(r.interface) ?? '',
     server: oneOf(r.server) ?? '',
     localPort: must(r.local_port),
     remotePort: must(r.remote_port),

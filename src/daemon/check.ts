@@ -5,10 +5,13 @@
  */
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { DRIVER_MISSING, hasDriver, holderOf } from '../backend/openvpn/bond-device.ts';
+import { checkFiles } from '../backend/openvpn/files.ts';
+import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { printAddress } from '../base/address.ts';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
-import { listenAddresses } from './settings.ts';
+import { listenAddresses, openvpnSettings, waitingTunnels } from './settings.ts';
 
 /** Bit of the capability to change network settings. Source: linux/capability.h. */
 const CAP_NET_ADMIN = 12n;
@@ -16,22 +19,43 @@ const CAP_NET_ADMIN = 12n;
 const TUN_DEVICE = { major: 10, minor: 200 };
 
 /** Programs and the Debian packages that bring them. */
-const PROGRAMS = { ip: 'iproute2', nft: 'nftables', ping: 'iputils-ping' } as const;
+const PROGRAMS = { ip: 'iproute2', nft: 'nftables', ping: 'iputils-ping', openvpn: 'openvpn' } as const;
 
 /** What to look at. */
 export interface CheckOptions {
   /** The instance is about to start: its device name must be free. Otherwise one may be running. */
   starting: boolean;
+  /** Of the instance: a device that a killed one left there is no obstacle. */
+  runDir: string;
 }
 
 /** @throws YokeError `host` with everything that is missing. */
-export async function checkHost(config: Config, { starting }: CheckOptions): Promise<void> {
+export async function checkHost(config: Config, { starting, runDir }: CheckOptions): Promise<void> {
   const complaints: Complaint[] = [...checkRights(), ...checkTun(), ...checkPrograms(config)];
+  if (config.engine === 'openvpn') complaints.push(...(await checkOpenvpn(config, starting)));
   if (starting) {
-    complaints.push(...checkName(config));
+    const free = config.engine === 'openvpn' && (await holderOf(config.bond.ifname, ownerOf(runDir))) !== 'somebody';
+    if (!free) complaints.push(...checkName(config));
     complaints.push(...(await checkPorts(config)));
   }
   if (complaints.length > 0) throw new YokeError('host', complaints);
+}
+
+/** The bonding driver, the files that OpenVPN is told of; and, for a start, the tunnels' names and the server's ports. */
+async function checkOpenvpn(config: Config, starting: boolean): Promise<Complaint[]> {
+  const { complaints } = checkFiles(openvpnSettings(config).files, Date.now());
+  if (findProgram('ip') !== undefined && (await hasDriver()) === false) complaints.push(DRIVER_MISSING);
+  if (!starting) return complaints;
+  for (const { tunnel, name, place } of config.links.filter((l) => !l.disabled)) {
+    if (tunnel === undefined || !existsSync(`/sys/class/net/${tunnel}`)) continue;
+    complaints.push({
+      where: `${place.file}:${place.line} link '${name}': option tunnel`,
+      expected: 'a device name that is free',
+      found: `${tunnel}, which exists`,
+      todo: `choose another name, or remove that device (ip link del ${tunnel})`,
+    });
+  }
+  return complaints;
 }
 
 function checkRights(): Complaint[] {
@@ -65,7 +89,9 @@ function checkTun(): Complaint[] {
 }
 
 function checkPrograms(config: Config): Complaint[] {
-  const needed: (keyof typeof PROGRAMS)[] = config.bond.watchdog ? ['ip', 'nft', 'ping'] : ['ip', 'nft'];
+  const needed: (keyof typeof PROGRAMS)[] = ['ip', 'nft'];
+  if (config.bond.watchdog) needed.push('ping');
+  if (config.engine === 'openvpn') needed.push('openvpn');
   return needed
     .filter((name) => findProgram(name) === undefined)
     .map((name) => ({
@@ -112,7 +138,11 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
   if (config.role !== 'server') return [];
   const { createSocket } = await import('node:dgram');
   const ipv6 = existsSync('/proc/net/if_inet6');
-  const tries = listenAddresses(config, ipv6).map(async ({ address, port }): Promise<Complaint | undefined> => {
+  const places =
+    config.engine === 'openvpn'
+      ? waitingTunnels(config).map((l) => ({ address: l.serverAddress, port: l.localPort }))
+      : listenAddresses(config, ipv6);
+  const tries = places.map(async ({ address, port }): Promise<Complaint | undefined> => {
     const text = printAddress(address);
     const code = await new Promise<string | undefined>((resolve) => {
       const socket = createSocket({ type: address.length === 4 ? 'udp4' : 'udp6', ipv6Only: address.length === 16 });
@@ -128,7 +158,7 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
     if (code === undefined) return undefined;
     const { file, line } = config.bond.place;
     return {
-      where: `${file}:${line} option listen`,
+      where: `${file}:${line} option ${config.engine === 'openvpn' ? 'local_port' : 'listen'}`,
       expected: `UDP port ${port} of ${text} to be free`,
       found: code === 'EADDRINUSE' ? 'another program there' : code,
       todo: code === 'EADDRINUSE' ? `see which (ss -ulpn sport = :${port}), or choose another port` : 'correct it',

@@ -16,6 +16,7 @@ import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
 import { type ControlServer, startControl } from './control.ts';
 import { FIRST_INNER_MTU } from './dry.ts';
+import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
 import type { Keys } from './keys.ts';
 import { type Lock, takeLock } from './lock.ts';
@@ -25,6 +26,7 @@ import { Names } from './names.ts';
 import type { ResolveName } from './resolve.ts';
 import { Sampler } from './sampler.ts';
 import { activeLinks, addressesOf, assignIds, backendSettings, linkTrouble } from './settings.ts';
+import { type SpeedTestService, speedTestOf } from './speedtest.ts';
 import { buildStatus } from './status.ts';
 import { Watch } from './watch.ts';
 
@@ -39,6 +41,8 @@ export interface DaemonParts {
   resolve: ResolveName;
   log: Log;
   offload: boolean;
+  /** What the operator wants run before and after; undefined: nothing. */
+  hooks?: Hooks;
 }
 
 /** How an instance ended: asked to, or because it could not go on. */
@@ -64,9 +68,12 @@ export class Daemon {
   #monitor: { stop(): void } | undefined;
   #sampler: Sampler | undefined;
   #watch: Watch | undefined;
+  #speedTest: SpeedTestService | undefined;
   #turn: Promise<void> = Promise.resolve();
   #followTimer: NodeJS.Timeout | undefined;
   #stopping = false;
+  /** The hooks have been told of a start, and shall be of the end. */
+  #hooked = false;
   readonly #troubles = new Map<string, string>();
 
   constructor(parts: DaemonParts) {
@@ -106,9 +113,11 @@ export class Daemon {
   }
 
   async #bringUp(): Promise<void> {
-    const { backend, machine, runDir, log } = this.#parts;
+    const { backend, machine, runDir, log, hooks } = this.#parts;
     await machine.check(this.#config);
     backend.prepare?.();
+    await hooks?.('preup', this.#config, log);
+    this.#hooked = true;
     this.#facts = await this.#keeper.observe(this.#config);
     const names = this.#names.ask(this.#questions());
     await this.#keeper.keep(this.#config, this.#facts);
@@ -119,10 +128,12 @@ export class Daemon {
     this.#monitor = machine.watch(() => this.#followSoon(0));
     this.#tellLinks();
     this.#startWatch();
+    this.#speedTest = await speedTestOf(this.#config, log);
     this.#sampler = new Sampler(backend, log, (ready) => {
       this.#watch?.handleLinks(this.#config.role === 'router' ? this.#anyUsable() : ready);
       this.#names.handleReady(ready, this.#questions());
     });
+    await hooks?.('up', this.#config, log);
   }
 
   /** Ends: the host is as it was. Idempotent. @throws YokeError with what could not be taken back. */
@@ -136,6 +147,9 @@ export class Daemon {
     this.#watch?.stop();
     this.#names.stop();
     await this.#control?.stop();
+    await this.#speedTest?.stop();
+    const { hooks, log } = this.#parts;
+    if (this.#hooked) await hooks?.('predown', this.#config, log);
     try {
       await this.#parts.backend.stop();
     } finally {
@@ -143,6 +157,7 @@ export class Daemon {
         // a start that failed before it had the lock must not take back what another instance did
         if (this.#lock) await this.#keeper.takeBack();
       } finally {
+        if (this.#hooked) await hooks?.('down', this.#config, log);
         this.#lock?.release();
         this.#end({ kind: 'stopped' });
       }

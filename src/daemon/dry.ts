@@ -2,7 +2,8 @@
 import type { Config } from '../config/config.ts';
 import type { Live } from '../plan/desired.ts';
 import type { Facts } from '../plan/facts.ts';
-import type { Thing } from '../plan/thing.ts';
+import type { Observed } from '../plan/plan.ts';
+import { deviceOf, type Thing } from '../plan/thing.ts';
 
 /** The inner MTU before any path has told its own. Source: RFC 8200 §5, what every IPv6 host must take. */
 export const FIRST_INNER_MTU = 1280;
@@ -24,5 +25,14 @@ export function withDevice(config: Config, facts: Facts): { facts: Facts; live: 
   return {
     facts: { ...facts, devices: [...facts.devices, ifname], things: [...facts.things, ...things] },
     live: { innerMtu: config.bond.mtu ?? FIRST_INNER_MTU },
+  };
+}
+
+/** What would be observed once the device is gone, and with it what hangs on it. */
+export function withoutDevice(observed: Observed, ifname: string): Observed {
+  return {
+    ...observed,
+    devices: observed.devices.filter((d) => d !== ifname),
+    things: observed.things.filter((t) => deviceOf(t) !== ifname),
   };
 }

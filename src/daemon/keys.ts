@@ -50,6 +50,10 @@ export interface Keys {
  * @throws YokeError `config` with every complaint at once; no message holds a byte of a key.
  */
 export function readKeys(config: Config): Keys {
+  // OpenVPN reads its own.
+  if (config.engine === 'openvpn') {
+    return { privateKey: new Uint8Array(0), publicKey: new Uint8Array(0), clientPresharedKeys: new Map() };
+  }
   const complaints: Complaint[] = [];
   const read = (inline: Uint8Array | undefined, file: string | undefined, line: number) =>
     inline ?? (file === undefined ? undefined : readKeyFile(file, `${config.file}:${line}`, complaints));

@@ -9,7 +9,7 @@ import type { Machine } from './machine.ts';
 /** This Linux machine, with the journal of an instance. */
 export function linuxMachine(runDir: string): Machine {
   return {
-    check: (config) => checkHost(config, { starting: true }),
+    check: (config) => checkHost(config, { starting: true, runDir }),
     host: new LinuxHost(),
     store: new FileJournal(runDir),
     observe,

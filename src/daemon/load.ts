@@ -1,4 +1,4 @@
-/** The configuration of a command: read from its file, and refused when this version cannot run it. */
+/** The configuration of a command, read from its file. */
 import { readFileSync } from 'node:fs';
 import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
@@ -9,16 +9,7 @@ const FILE_LIMIT_BYTES = 1 << 20;
 
 /** Reads a configuration file. @throws YokeError `config` with every complaint about it. */
 export function loadConfig(file: string): Config {
-  const config = readConfig(readText(file), file);
-  if (config.engine !== 'multipath') {
-    throw new YokeError('config', {
-      where: `${file}:${config.bond.place.line} option engine`,
-      expected: "'multipath', the only engine of this version",
-      found: `'${config.engine}'`,
-      todo: 'set it to multipath, or leave it out',
-    });
-  }
-  return config;
+  return readConfig(readText(file), file);
 }
 
 function readText(file: string): string {

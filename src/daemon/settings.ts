@@ -1,8 +1,9 @@
 /** Configuration + what was found + names resolved → what the backend is told. No side effects: the same input gives the same value. */
 
-import type { BackendSettings, LinkSettings, PeerSettings } from '../backend/backend.ts';
+import type { BackendSettings, LinkSettings, OpenvpnSettings, PeerSettings } from '../backend/backend.ts';
 import { type AddressBytes, parseAddress, parsePrefix, printAddress } from '../base/address.ts';
 import type { Config, LinkConfig } from '../config/config.ts';
+import { translateOpenvpn } from '../config/openvpn.ts';
 import type { Access, Facts, LinkFacts } from '../plan/facts.ts';
 import type { Keys } from './keys.ts';
 
@@ -26,6 +27,7 @@ export function activeLinks(config: Config): LinkConfig[] {
 /** What the backend should be now. */
 export function backendSettings(input: SettingsInput): BackendSettings {
   const { config, keys, offload } = input;
+  if (config.engine === 'openvpn') return openvpnBackendSettings(input);
   return {
     role: config.role,
     ifname: config.bond.ifname,
@@ -48,6 +50,66 @@ export function listenAddresses(config: Config, ipv6: boolean): { address: Addre
     return ipv6 ? [...any, { address: new Uint8Array(16), port }] : any;
   });
 }
+
+function openvpnBackendSettings(input: SettingsInput): BackendSettings {
+  const { config, keys, offload } = input;
+  return {
+    role: config.role,
+    ifname: config.bond.ifname,
+    privateKey: keys.privateKey,
+    peers: [],
+    links:
+      config.role === 'router'
+        ? activeLinks(config).flatMap((link) => linkSettings(link, input) ?? [])
+        : waitingTunnels(config),
+    listen: [],
+    fwmark: config.bond.fwmark,
+    ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
+    offload,
+    openvpn: openvpnSettings(config),
+  };
+}
+
+/** What the sections for OpenVPN and the options of the bonding driver come to. */
+export function openvpnSettings(config: Config): OpenvpnSettings {
+  const { lines, remarks, files, devType, fragment } = translateOpenvpn(config.openvpn ?? [], config.role);
+  const at = (place: { file: string; line: number }) => `${place.file}:${place.line}`;
+  const peerAddress = config.bond.remoteAddresses.find((a) => a.length === 4);
+  return {
+    lines,
+    remarks: remarks.map(({ place, text }) => `${at(place)} ${text}`),
+    files: files.map(({ option, path, place }) => ({ where: `${at(place)} option ${option}`, option, path })),
+    devType,
+    ...(fragment !== undefined && { fragment }),
+    mode: config.bond.bonding?.mode ?? 'balance-rr',
+    parameters: config.bond.bonding?.parameters ?? [],
+    ...(peerAddress && { peerAddress }),
+  };
+}
+
+/** The server's ends of the tunnels: where each waits. */
+export function waitingTunnels(config: Config): LinkSettings[] {
+  return config.links
+    .filter((l) => !l.disabled)
+    .map((link, id): LinkSettings => {
+      const localPort = link.localPort || FIRST_PORT + id;
+      return {
+        id,
+        name: link.name,
+        device: link.interface,
+        usable: true,
+        ...(link.ipaddr && { localAddress: link.ipaddr.bytes }),
+        localPort,
+        serverAddress: link.ipaddr?.bytes ?? new Uint8Array(4),
+        serverPort: localPort,
+        mtu: link.mtu ?? FALLBACK_MTU,
+        ...(link.tunnel !== undefined && { tunnel: link.tunnel }),
+      };
+    });
+}
+
+/** The UDP port of a server's first tunnel where none is said. Source: the article's. */
+const FIRST_PORT = 1194;
 
 function serverPeer(config: Config, keys: Keys): PeerSettings {
   return {
@@ -86,6 +148,7 @@ function linkSettings(link: LinkConfig, { facts, servers, ids }: SettingsInput):
     mtu: link.mtu ?? (found?.mtu || FALLBACK_MTU),
     ...(link.downBps !== undefined && { downBps: link.downBps }),
     ...(link.upBps !== undefined && { upBps: link.upBps }),
+    ...(link.tunnel !== undefined && { tunnel: link.tunnel }),
   };
 }
 

@@ -21,6 +21,7 @@ import {
   parseAddress,
   parsePrefix,
   prefixContains,
+  printAddress,
   printPrefix,
 } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
@@ -203,10 +204,16 @@ function bondRoutes(config: Config, family: Family, carried: boolean): RouteThin
   const closed: RouteThing[] = bond.killswitch
     ? wanted.map((to) => ({ ...base, type: 'unreachable', to, metric: KILLSWITCH_METRIC }))
     : [];
+  // Between tunnels that carry Ethernet a packet needs a neighbour to go to; our own tunnel has but one other end.
+  const peer = config.engine === 'openvpn' ? bond.remoteAddresses.find(ofFamily) : undefined;
+  const next = peer && { via: printAddress(peer), ...(!near(peer) && { onlink: true as const }) };
+  const through = (to: string) => (peer && to === printPrefix({ bytes: peer, length: peer.length * 8 }) ? {} : next);
   const open = carried ? [...new Set([...(bond.defaultRoute ? [] : far), ...wanted])] : [];
   return [
     ...closed,
-    ...open.map((to): RouteThing => ({ ...base, type: 'unicast', to, metric: ROUTE_METRIC, dev: bond.ifname })),
+    ...open.map(
+      (to): RouteThing => ({ ...base, type: 'unicast', to, metric: ROUTE_METRIC, dev: bond.ifname, ...through(to) }),
+    ),
   ];
 }
 
@@ -265,7 +272,8 @@ function deviceThings(config: Config, facts: Facts, live: Live): Thing[] {
   const things: Thing[] = [];
   // No link-local address of the kernel's own: its solicitations would be the first packets in the tunnel.
   const quiet = `net/ipv6/conf/${dev}/addr_gen_mode`;
-  if (is.has(quiet)) things.push({ kind: 'sysctl', key: quiet, value: '1' });
+  // A bond of Ethernet tunnels needs it: its neighbours are asked from that address.
+  if (is.has(quiet) && config.engine === 'multipath') things.push({ kind: 'sysctl', key: quiet, value: '1' });
   if (filtersStrictly(is, dev)) things.push({ kind: 'sysctl', key: `net/ipv4/conf/${dev}/rp_filter`, value: '2' });
   // Up before the addresses: a device that goes down loses its IPv6 addresses, and each step is to undo its own work only.
   things.push({ kind: 'mtu', dev, mtu: live.innerMtu }, { kind: 'up', dev, up: true });

@@ -55,7 +55,7 @@ function natRules(config: Config): string[] {
   const own = config.bond.publicIpaddr;
   if (!own && !config.bond.masquerade) return [];
   const rules: string[] = [];
-  for (const p of outermost(config.clients.filter((c) => !c.disabled).flatMap((c) => c.allowed))) {
+  for (const p of outermost(served(config))) {
     const word = p.bytes.length === 4 ? 'ip' : 'ip6';
     const snat = own && own.length === p.bytes.length ? `snat ${word} to ${printAddress(own)}` : 'masquerade';
     if (snat === 'masquerade' && !config.bond.masquerade) continue;
@@ -63,6 +63,12 @@ function natRules(config: Config): string[] {
     rules.push(`oifname != ${device} ${from} ${snat}`);
   }
   return rules;
+}
+
+/** What may come out of the bond to the internet: with OpenVPN the network of the bond, for there are no clients by name. */
+function served(config: Config): Prefix[] {
+  if (config.engine === 'openvpn') return config.bond.addresses;
+  return config.clients.filter((c) => !c.disabled).flatMap((c) => c.allowed);
 }
 
 /** The prefixes without host bits and without those that lie inside another one, in the order given. */

@@ -127,7 +127,7 @@ test('check goes on to keys and host when the file is good', async () => {
   assert.ok(!open.err.includes(KEY));
 });
 
-test('a missing file, the engine of a later version', async () => {
+test('a missing file, an engine without its section', async () => {
   const missing = await yoke(['check', '--config', join(dir, 'none')]);
   assert.deepEqual(missing, {
     code: 1,
@@ -140,7 +140,7 @@ test('a missing file, the engine of a later version', async () => {
   for (const command of ['check', 'plan', 'run']) {
     const { code, err } = await yoke([command, ...config(openvpn)]);
     assert.equal(code, 1);
-    assert.match(err, /expected 'multipath', the only engine of this version, found 'openvpn'; set it to multipath/);
+    assert.match(err, /expected a section config openvpn, found none; add it/);
   }
 });
 

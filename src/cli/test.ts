@@ -1,0 +1,74 @@
+/** `yoke test`: a speed test from the bond's address, against the server, an iperf3 server or a web address. */
+import { type AddressBytes, printAddress } from '../base/address.ts';
+import { YokeError } from '../base/error.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../daemon/load.ts';
+import { type Measured, runSpeedTest } from '../daemon/speedtest.ts';
+import { measureIperf3, measureUrl } from './speed-targets.ts';
+import { EXIT_DONE, type GlobalOptions } from './terms.ts';
+
+/** What `yoke test` is given. */
+export interface TestOptions extends GlobalOptions {
+  /** Default: 10. */
+  seconds?: number;
+  down?: boolean;
+  up?: boolean;
+  iperf3?: string;
+  url?: string;
+  json?: boolean;
+}
+
+type Way = 'down' | 'up';
+
+/** Measures, one way after the other, and prints each as it comes. */
+export async function test(options: TestOptions): Promise<number> {
+  const config = loadConfig(options.config);
+  const { local, remote } = endsOf(config);
+  const { seconds = 10 } = options;
+  const target = options.iperf3 ?? options.url ?? printAddress(remote);
+  const measure = (way: Way): Promise<Measured> => {
+    if (options.iperf3 !== undefined) return measureIperf3(options.iperf3, local, way, seconds);
+    if (options.url !== undefined) return measureUrl(options.url, local, seconds);
+    return runSpeedTest({ remote, local, way, seconds });
+  };
+  const both = options.down === options.up;
+  const ways: Way[] = options.url !== undefined ? ['down'] : both ? ['down', 'up'] : options.down ? ['down'] : ['up'];
+  if (!options.json) {
+    const from = `${printAddress(local)} (${config.bond.ifname})`;
+    process.stdout.write(`from ${from} to ${target}, ${seconds} s each way\n`);
+  }
+  const results: Partial<Record<Way, Measured & { bps: number }>> = {};
+  for (const way of ways) {
+    const measured = await measure(way);
+    const bps = measured.elapsedMs > 0 ? Math.round((measured.bytes * 8000) / measured.elapsedMs) : 0;
+    results[way] = { ...measured, bps };
+    if (!options.json) process.stdout.write(`${printResult(way, results[way])}\n`);
+  }
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify({ local: printAddress(local), target, ...results })}\n`);
+  }
+  return EXIT_DONE;
+}
+
+/** `down   21.90 Mbit/s  (27.4 MB in 10.0 s)`. */
+export function printResult(way: Way, { bps, bytes, elapsedMs }: Measured & { bps: number }): string {
+  const rate = `${(bps / 1e6).toFixed(2)} Mbit/s`.padStart(15);
+  return `${way.padEnd(4)} ${rate}  (${(bytes / 1e6).toFixed(1)} MB in ${(elapsedMs / 1000).toFixed(1)} s)`;
+}
+
+/** The inner addresses of both ends, of one family. */
+function endsOf(config: Config): { local: AddressBytes; remote: AddressBytes } {
+  const { place, addresses, remoteAddresses } = config.bond;
+  const where = `${config.file}:${place.line}`;
+  if (config.role !== 'router') {
+    const found = `role '${config.role}'`;
+    const todo = 'run yoke test on the router: the server answers there';
+    throw new YokeError('config', { where, expected: 'the configuration of a router', found, todo });
+  }
+  for (const remote of remoteAddresses) {
+    const local = addresses.find((a) => a.bytes.length === remote.length);
+    if (local) return { local: local.bytes, remote };
+  }
+  const todo = "add: option remote_ipaddr '10.0.0.1', the inner address of the server";
+  throw new YokeError('config', { where, expected: 'the inner addresses of both ends', found: 'one of them', todo });
+}

@@ -1,0 +1,61 @@
+/** Files of an authority: written whole or not at all, secrets with their mode from the first byte on. */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { YokeError } from '../base/error.ts';
+
+/** Mode of what only its owner may read. */
+export const SECRET_MODE = 0o600;
+/** Mode of certificates and lists, which are no secret. */
+export const PUBLIC_MODE = 0o644;
+const FOLDER_MODE = 0o700;
+
+/** Replaces a file durably; makes its folder (0700) when there is none. @throws YokeError `host`. */
+export function writeWhole(path: string, text: string, mode: number): void {
+  const fresh = `${path}.new`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
+    rmSync(fresh, { force: true });
+    // exclusively: what a link of another's points to is never written
+    const fd = openSync(fresh, 'wx', mode);
+    try {
+      writeSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(fresh, path);
+  } catch (error) {
+    throw refused(path, 'a file that can be written', error);
+  }
+}
+
+/** Moves a file out of the way; makes the folder; nothing when it is not there. @throws YokeError `host`. */
+export function moveAway(from: string, to: string): void {
+  try {
+    mkdirSync(dirname(to), { recursive: true, mode: FOLDER_MODE });
+    renameSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw refused(from, 'a file that can be moved', error);
+  }
+}
+
+/** The text of a file; undefined when there is none. @throws YokeError `host` when it cannot be read. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw refused(path, 'a file that can be read', error);
+  }
+}
+
+function refused(where: string, expected: string, error: unknown): YokeError {
+  const found = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new YokeError('host', {
+    where,
+    expected,
+    found,
+    todo: 'run this as the owner of the folder, or name another with --dir',
+  });
+}
