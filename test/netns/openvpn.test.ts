@@ -187,6 +187,25 @@ describe('OpenVPN tunnels', { skip }, () => {
     await again.become('up', 'up');
   });
 
+  test('one that comes back from another port soon after its death is heard', async () => {
+    const ends = settings();
+    const links = (port: number) => ({
+      ...ends.router,
+      links: ends.router.links.map((l) => ({ ...l, localPort: port })),
+    });
+    const server = start('server', ends.server);
+    await server.says('started');
+    const router = start('router', links(5001));
+    await router.says('started');
+    await router.become('up', 'up');
+    for (const pid of openvpns('router')) process.kill(Number(pid), 'SIGKILL');
+    router.child.stdin!.write('stop\n');
+    await router.ended;
+    const again = start('router', links(5002));
+    await again.says('started');
+    await again.become('up', 'up');
+  });
+
   test('a line that is dead is noticed by OpenVPN and told; afterwards it stands again', async () => {
     const { router } = await pair();
     await net.ip('server', 'link set dev eth1 down');
