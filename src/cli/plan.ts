@@ -3,6 +3,8 @@
  * now. Reads only.
  */
 
+import { leftovers } from '../backend/openvpn/bond-device.ts';
+import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { askControl } from '../daemon/control.ts';
 import { withDevice, withoutDevice } from '../daemon/dry.ts';
 import { linuxMachine } from '../daemon/linux.ts';
@@ -43,13 +45,21 @@ async function planDown({ runDir }: GlobalOptions): Promise<number> {
   const lines: string[] = [];
   let found = await host.read(entries.map((e) => e.ours));
   if (holder) {
-    const { ifname } = (await askControl(runDir, 'status')) as Status;
+    const { ifname, engine } = (await askControl(runDir, 'status')) as Status;
     lines.push(`# pid ${holder.pid} is asked to end, and the device ${ifname} goes with it\n`);
+    if (engine === 'openvpn') lines.push('# its tunnels end\n', removal(ifname));
     found = withoutDevice(found, ifname);
+  } else {
+    for (const device of await leftovers(ownerOf(runDir))) {
+      lines.push(removal(device));
+      found = withoutDevice(found, device);
+    }
   }
   const steps = diff(found, undefined, entries);
   if (steps.steps.length > 0) lines.push('# to be undone:\n', printPlan(steps));
-  else if (!holder) lines.push('# nothing runs, nothing to take back\n');
+  else if (lines.length === 0) lines.push('# nothing runs, nothing to take back\n');
   process.stdout.write(lines.join(''));
   return EXIT_DONE;
 }
+
+const removal = (device: string) => `[#] ip link del dev ${device}\n`;
