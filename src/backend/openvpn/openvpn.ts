@@ -101,7 +101,7 @@ export class OpenvpnBackend implements Backend {
     this.#settings = settings;
     const mtu = innerMtu(settings);
     if (mtu !== innerMtu(before)) this.#onEvent({ kind: 'mtu', innerMtu: mtu });
-    const sameLines = same(before.openvpn, settings.openvpn) && before.fwmark === settings.fwmark;
+    const sameLines = same(before.openvpn?.lines, settings.openvpn?.lines) && before.fwmark === settings.fwmark;
     const stay = (l: LinkSettings | undefined, old: LinkSettings) => l?.usable && sameLines && same(l, old);
     const gone = [...this.#entries.values()].filter(
       ({ link }) =>

@@ -39,7 +39,7 @@ const CALL_LIMIT_MS = 10_000;
 /** Longest that OpenVPN may take to end by itself. */
 const END_LIMIT_MS = 3000;
 /** Longest that a handshake at the end that is called may hang while nothing comes. */
-const HANG_LIMIT_MS = 6000;
+const HANG_LIMIT_MS = 5000;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
 /** Seconds between two counts of bytes. */
