@@ -5,9 +5,10 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { type CipherSpeed, measureCpu } from '../../src/cli/doctor/ciphers.ts';
-import { cpuLimit, expect, unequalLinks } from '../../src/cli/doctor/expect.ts';
+import { cpuLimit, expect } from '../../src/cli/doctor/expect.ts';
 import { parsePing } from '../../src/cli/doctor/links.ts';
 import { type DoctorReport, printDoctor } from '../../src/cli/doctor/print.ts';
+import { unequalLinks } from '../../src/health/unequal.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const ciphers = (gcmUs: number, chachaUs: number, cbcUs: number): CipherSpeed[] => [

@@ -8,6 +8,7 @@
  * ChaCha20-Poly1305, which no processor has in hardware.
  */
 import type { EngineName } from '../../config/config.ts';
+import { type LinkFigures, unequalLinks } from '../../health/unequal.ts';
 import type { CipherSpeed } from './ciphers.ts';
 
 /**
@@ -20,19 +21,6 @@ const REFERENCE_CHACHA_US = 1.4;
 const PAYLOAD_SHARE: Record<EngineName, number> = { multipath: 0.93, openvpn: 0.89 };
 /** What bonding makes of equal lines. Source: the article, and our own measurement of it. */
 const BONDING_SHARE = 0.9;
-/** Differences from which round robin loses more than it gains. Source: bench/howto.ts. */
-export const UNEQUAL = { rttMs: 60, rateRatio: 1.25, loss: 0.005 };
-
-/** A link, as far as it is known. */
-export interface LinkFigures {
-  name: string;
-  downBps?: number;
-  upBps?: number;
-  rttMs?: number;
-  /** 0 to 1. */
-  loss?: number;
-}
-
 /** One direction. Undefined: not known. */
 export interface Expectation {
   downBps?: number;
@@ -80,38 +68,4 @@ function linkLimit(engine: EngineName, links: readonly LinkFigures[], way: 'down
   const sum = known.reduce((a, b) => a + b, 0);
   const slowest = Math.min(...known) * known.length;
   return engine === 'openvpn' ? slowest * BONDING_SHARE : sum * PAYLOAD_SHARE.multipath;
-}
-
-/** Sentences on links that are too unequal for packets dealt out in turn; empty when they are not, or nothing is known. */
-export function unequalLinks(links: readonly LinkFigures[]): string[] {
-  const out: string[] = [];
-  const known = (key: 'rttMs' | 'downBps' | 'upBps') => links.filter((l) => l[key] !== undefined);
-  const ends = (key: 'rttMs' | 'downBps' | 'upBps') => {
-    const sorted = known(key).sort((a, b) => a[key]! - b[key]!);
-    return sorted.length < 2 ? undefined : { least: sorted[0], most: sorted[sorted.length - 1] };
-  };
-  const todo = "use engine 'multipath'";
-  const rtt = ends('rttMs');
-  if (rtt && rtt.most.rttMs! - rtt.least.rttMs! > UNEQUAL.rttMs) {
-    const [far, near] = [rtt.most, rtt.least];
-    out.push(
-      `link ${far.name} answers ${Math.round(far.rttMs! - near.rttMs!)} ms later than ${near.name}: packets dealt out in turn arrive out of order, and one TCP flow falls below a single link; ${todo}`,
-    );
-  }
-  for (const key of ['downBps', 'upBps'] as const) {
-    const rate = ends(key);
-    if (!rate || rate.most[key]! <= UNEQUAL.rateRatio * rate.least[key]!) continue;
-    const word = key === 'downBps' ? 'down' : 'up';
-    out.push(
-      `link ${rate.most.name} is ${(rate.most[key]! / rate.least[key]!).toFixed(1)} times as fast as ${rate.least.name} (${word}): packets dealt out in turn go at the pace of the slowest; ${todo}`,
-    );
-  }
-  for (const link of links) {
-    if (link.loss !== undefined && link.loss >= UNEQUAL.loss) {
-      out.push(
-        `link ${link.name} loses ${(link.loss * 100).toFixed(1)} % of its packets: nothing sends them again; ${todo}`,
-      );
-    }
-  }
-  return out;
 }
