@@ -9,7 +9,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensurePackages, GUEST_PACKAGES, tryPackages } from './packages.js';
+import { ensurePackages, GUEST_PACKAGES, TEST_PACKAGES, tryPackages } from './packages.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const TESTS = join(ROOT, 'dist', 'test');
@@ -20,6 +20,8 @@ const FILE_LIMIT_MS = 300_000;
 
 process.chdir(ROOT);
 await ensurePackages();
+for (const name of tryPackages(TEST_PACKAGES))
+  console.log(`Tests that need it will be skipped: no Debian package ${name}`);
 const lacking = tryPackages(GUEST_PACKAGES);
 if (lacking.length > 0) console.log(`Tests in a guest kernel will be skipped: no Debian package ${lacking.join(' ')}`);
 build();

@@ -3,10 +3,13 @@
 import { checkFiles } from '../backend/openvpn/files.ts';
 import { YokeError } from '../base/error.ts';
 import { checkHost } from '../daemon/check.ts';
+import { askControl } from '../daemon/control.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { loadConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
 import { openvpnSettings } from '../daemon/settings.ts';
+import { unequalLinks } from '../health/unequal.ts';
+import type { Status } from '../status/status.ts';
 import { EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 
 /** Prints `FILE: good`, or one line on stderr for each complaint. */
@@ -32,6 +35,10 @@ export async function check(options: GlobalOptions): Promise<number> {
   if (config.engine === 'openvpn') {
     const { remarks, files } = openvpnSettings(config);
     for (const text of [...remarks, ...checkFiles(files, Date.now()).warnings]) process.stdout.write(`${text}\n`);
+    // a running instance has measured the links; before that there is only what the file says of them
+    const measured = running ? await statusWarnings(options.runDir) : undefined;
+    const active = config.links.filter((l) => !l.disabled);
+    for (const text of measured ?? unequalLinks(active)) process.stdout.write(`warning: ${text}\n`);
   }
   const links =
     config.role === 'router' || config.engine === 'openvpn'
@@ -39,4 +46,12 @@ export async function check(options: GlobalOptions): Promise<number> {
       : `${config.clients.length} clients`;
   process.stdout.write(`${options.config}: good (${config.role}, ${links}, device ${config.bond.ifname})\n`);
   return EXIT_DONE;
+}
+
+async function statusWarnings(runDir: string): Promise<string[] | undefined> {
+  try {
+    return ((await askControl(runDir, 'status')) as Status).warnings;
+  } catch {
+    return undefined; // it is starting or ending
+  }
 }

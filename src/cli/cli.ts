@@ -99,6 +99,11 @@ function describeProgram(done: (code: number) => void): Command {
     async () => (await import('./down.ts')).down,
   );
   command(
+    'doctor',
+    'tell what this machine and its links can do, what is in the way, and what speed to expect; change nothing',
+    async () => (await import('./doctor.ts')).doctor,
+  ).option('--json', 'one JSON value for programs');
+  command(
     'test',
     "measure the speed from the bond's address, against the server, both ways",
     async () => (await import('./test.ts')).test,

@@ -3,15 +3,19 @@
  * now. Reads only.
  */
 
+import { leftovers } from '../backend/openvpn/bond-device.ts';
+import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { askControl } from '../daemon/control.ts';
 import { withDevice, withoutDevice } from '../daemon/dry.ts';
+import { openvpnPlan } from '../daemon/dry-openvpn.ts';
 import { linuxMachine } from '../daemon/linux.ts';
 import { loadConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
 import { printPlan, printUndo } from '../plan/command.ts';
 import { unusableLinks } from '../plan/desired.ts';
 import { lookout } from '../plan/facts.ts';
-import { desired, diff } from '../plan/plan.ts';
+import { desired, diff, type Step } from '../plan/plan.ts';
+import { deviceOf } from '../plan/thing.ts';
 import type { Status } from '../status/status.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
@@ -25,12 +29,23 @@ export async function plan(options: GlobalOptions & { down?: boolean }): Promise
   const { ifname } = config.bond;
   const there = found.devices.includes(ifname);
   const { facts, live } = withDevice(config, found);
-  const steps = diff(facts, desired(config, facts, live), entries);
+  const own = config.engine === 'openvpn' && !there ? await openvpnPlan(config, found, options.runDir) : undefined;
+  const steps = diff(facts, desired(config, facts, own ?? live), entries);
   const lines: string[] = [];
   for (const link of unusableLinks(found)) lines.push(`# link ${link.name} is left out for now: ${link.problem}\n`);
-  if (!there) lines.push(`# the device ${ifname} comes and goes with the process\n`);
+  if (!there && !own) lines.push(`# the device ${ifname} comes and goes with the process\n`);
   if (steps.steps.length === 0) lines.push('# nothing to change\n');
-  else lines.push('# to be done:\n', printPlan(steps), '# to be undone at the end:\n', printUndo(steps));
+  else if (own) {
+    const needs = (step: Step) => deviceOf(step.after ?? step.before!) === ifname;
+    const [first, then] = [steps.steps.filter((s) => !needs(s)), steps.steps.filter(needs)];
+    lines.push(
+      '# to be done:\n',
+      printPlan({ ...steps, steps: first }),
+      ...own.up,
+      printPlan({ ...steps, steps: then }),
+    );
+    lines.push('# to be undone at the end:\n', ...own.down, printUndo({ ...steps, steps: first }));
+  } else lines.push('# to be done:\n', printPlan(steps), '# to be undone at the end:\n', printUndo(steps));
   process.stdout.write(lines.join(''));
   return EXIT_DONE;
 }
@@ -43,13 +58,21 @@ async function planDown({ runDir }: GlobalOptions): Promise<number> {
   const lines: string[] = [];
   let found = await host.read(entries.map((e) => e.ours));
   if (holder) {
-    const { ifname } = (await askControl(runDir, 'status')) as Status;
+    const { ifname, engine } = (await askControl(runDir, 'status')) as Status;
     lines.push(`# pid ${holder.pid} is asked to end, and the device ${ifname} goes with it\n`);
+    if (engine === 'openvpn') lines.push('# its tunnels end\n', removal(ifname));
     found = withoutDevice(found, ifname);
+  } else {
+    for (const device of await leftovers(ownerOf(runDir))) {
+      lines.push(removal(device));
+      found = withoutDevice(found, device);
+    }
   }
   const steps = diff(found, undefined, entries);
   if (steps.steps.length > 0) lines.push('# to be undone:\n', printPlan(steps));
-  else if (!holder) lines.push('# nothing runs, nothing to take back\n');
+  else if (lines.length === 0) lines.push('# nothing runs, nothing to take back\n');
   process.stdout.write(lines.join(''));
   return EXIT_DONE;
 }
+
+const removal = (device: string) => `[#] ip link del dev ${device}\n`;

@@ -74,7 +74,7 @@ export const LINK_OPTIONS = {
   local_port: is({
     kind: kind.port(0),
     default: '0',
-    doc: "UDP port of this end; `'0'` lets the kernel choose (a server with engine openvpn: 1194, 1195, …).",
+    doc: "UDP port of this end; `'0'` lets the kernel choose (engine openvpn: `remote_port`; at the server 1194, 1195, …).",
   }),
   down: is({
     kind: kind.rate('8kbit', '100gbit'),

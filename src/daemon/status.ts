@@ -3,9 +3,11 @@
 import type { BackendReport } from '../backend/backend.ts';
 import { type AddressBytes, printAddress } from '../base/address.ts';
 import type { Config } from '../config/config.ts';
+import { unequalLinks } from '../health/unequal.ts';
 import type { Verdict } from '../health/verdict.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
+import { certificatesOf } from './certificates.ts';
 import { accessFor, activeLinks, linkTrouble } from './settings.ts';
 
 /** What a status is made of. */
@@ -24,6 +26,7 @@ export interface StatusInput {
 export function buildStatus(input: StatusInput): Status {
   const { config, facts, report } = input;
   const { user, system } = process.cpuUsage();
+  const { certificates, warnings } = certificatesOf(config, Date.now());
   return {
     version: 1,
     role: config.role,
@@ -51,6 +54,18 @@ export function buildStatus(input: StatusInput): Status {
         verdict: input.verdicts.get(`server/${link.name}`) ?? 'down',
       };
     }),
-    warnings: input.warnings,
+    ...(certificates.length > 0 && { certificates }),
+    warnings: [...input.warnings, ...warnings, ...(config.engine === 'openvpn' ? unequal(config, report) : [])],
   };
+}
+
+/** What is said of the links' rates, and what was measured of their round trips. */
+function unequal(config: Config, report: BackendReport): string[] {
+  return unequalLinks(
+    activeLinks(config).map(({ name, downBps, upBps }) => {
+      const path = report.bonds[0]?.paths.find((p) => p.name === name);
+      const rttMs = path && path.state === 'up' && path.srttMs > 0 ? path.srttMs : undefined;
+      return { name, downBps, upBps, rttMs };
+    }),
+  );
 }

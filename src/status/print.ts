@@ -26,6 +26,9 @@ export function printStatus(status: Status, context: PrintContext): string {
   }
   const drops = Object.entries(status.drops).filter(([, n]) => n > 0);
   if (drops.length > 0) lines.push(`  refused: ${drops.map(([reason, n]) => `${n} ${reason}`).join(', ')}`);
+  for (const c of status.certificates ?? []) {
+    lines.push(`  ${c.option}: ${c.file}, until ${c.expiresAt.slice(0, 10)} (${c.daysLeft} days)`);
+  }
   for (const warning of status.warnings) lines.push(`  warning: ${warning}`);
   for (const bond of status.bonds) lines.push('', ...printBond(bond, bondBefore(bond, context), context));
   return lines.join('\n');

@@ -71,6 +71,16 @@ export interface LinkStatus {
   verdict: Verdict;
 }
 
+/** One certificate of engine openvpn. */
+export interface CertificateStatus {
+  file: string;
+  /** What the configuration names it as: `ca`, `cert`. */
+  option: string;
+  state: 'early' | 'good' | 'soon' | 'expired';
+  daysLeft: number;
+  expiresAt: string;
+}
+
 /** The whole of an instance. */
 export interface Status {
   version: 1;
@@ -85,6 +95,8 @@ export interface Status {
   drops: DropCounts;
   /** Router: every link of the configuration that is not disabled. */
   links: LinkStatus[];
+  /** Engine openvpn only. */
+  certificates?: CertificateStatus[];
   /** What an operator should know, in whole sentences. */
   warnings: string[];
 }

@@ -61,7 +61,8 @@ export async function buildLines(lines: readonly GuestLine[]): Promise<void> {
 /** Has a line lose everything both ways, or as much as before again; its devices stay up. */
 export async function cut(i: number, line: GuestLine, how: 'cut' | 'restore'): Promise<void> {
   const shaped = how === 'cut' ? { ...line, lossPercent: 100 } : line;
-  for (const device of [`router${i}`, `server${i}`]) await must(inside('core', shaping(device, shaped, 'replace')));
+  const lines = [`router${i}`, `server${i}`].map((device) => shaping(device, shaped, 'replace').slice(1).join(' '));
+  await must(['tc', '-n', 'core', '-batch', '-'], { input: `${lines.join('\n')}\n` });
 }
 
 /** `tc` of one direction of a line. The queue's limit is in packets and holds those on their way too. */

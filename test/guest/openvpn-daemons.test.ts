@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { askControl } from '../../src/daemon/control.ts';
 import type { Status } from '../../src/status/status.ts';
 import { makeCertificates, sectionOf, sectionText } from '../backend/openvpn-samples.ts';
 import { sh } from '../host/namespace.ts';
@@ -16,7 +17,7 @@ import { type End, type Program, SERVER, until, Veths } from '../netns/veths.ts'
 import { inGuest } from './guest.ts';
 
 const YOKE = [process.execPath, fileURLToPath(new URL('../../src/main.js', import.meta.url))];
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 const KEEPER = `#!/bin/sh
 case "$1" in
 -f) cat >"$YKO_NFT" ;;
@@ -60,7 +61,7 @@ inGuest(
       key_method: '2',
     };
     const timers = { persist_tun: '1', keepalive: '5 30', ns_cert_type: 'server', up_delay: '1', script_security: '2' };
-    const text = (at: End): string => {
+    const text = (at: End, more = ''): string => {
       const [own, far] = at === 'router' ? ['2', '1'] : ['1', '2'];
       const link = (i: number) =>
         `config link 'link${i}'\n\toption interface 'eth${i + 1}'\n\toption tunnel 'tun${i}'\n\toption local_port '${1194 + i}'\n` +
@@ -68,7 +69,7 @@ inGuest(
       const { remote_cert_tls: _, ...section } = sectionOf(dir, at, { ...article, ...timers });
       return (
         `${link(0)}${link(1)}config interface 'bond'\n\toption role '${at}'\n\toption ifname 'bond0'\n\toption ipaddr '10.0.0.${own}'\n` +
-        `\toption netmask '255.255.255.0'\n\toption remote_ipaddr '10.0.0.${far}'\n${sectionText(at, section)}`
+        `\toption netmask '255.255.255.0'\n\toption remote_ipaddr '10.0.0.${far}'\n${more}${sectionText(at, section)}`
       );
     };
     const start = async (at: End): Promise<Program> => {
@@ -78,8 +79,7 @@ inGuest(
       await program.says(/info bond0 is there/, LIMIT_MS);
       return program;
     };
-    const status = async (at: End): Promise<Status> =>
-      JSON.parse(await net.must(at, [...YOKE, 'status', '--json', '--run-dir', folder(at)])) as Status;
+    const status = async (at: End) => (await askControl(folder(at), 'status')) as Status;
     const said = () =>
       Object.entries(programs)
         .map(([at, p]) => `--- ${at}\n${p.output.slice(-3000)}`)
@@ -96,6 +96,12 @@ inGuest(
       const { stdout } = await net.exec('router', argv);
       return Number(/(\d+) received/.exec(stdout)?.[1] ?? 0);
     };
+    const daemonOf = (at: End): number =>
+      Number(
+        execFileSync('ip', ['netns', 'pids', net.namespace(at)], { encoding: 'utf8' })
+          .split('\n')
+          .find((pid) => pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('main.js\0run')),
+      );
     /** Every packet of a line is lost, at both ends, and no device knows of it. */
     const cut = async (line: number) => {
       for (const at of ['router', 'server'] as const) {
@@ -120,7 +126,7 @@ inGuest(
       assert.equal(await pings('10.0.0.1', 20), 20);
       assert.equal(await pings('198.18.0.1', 20), 20, 'the default route goes through the bond');
       const master = await net.must('router', ['ip', '-br', 'link', 'show', 'master', 'bond0']);
-      assert.match(master, /tun0[\s\S]*tun1/);
+      assert.deepEqual(master.match(/^tun[01]/gm)?.sort(), ['tun0', 'tun1']);
       const counts = await Promise.all(
         [0, 1].map((i) => net.must('router', ['cat', `/sys/class/net/tun${i}/statistics/tx_packets`])),
       );
@@ -149,11 +155,32 @@ inGuest(
       await become('router', 'up', 'up');
     });
 
+    test('the watchdog restarts the bond, and the bond is there again', async () => {
+      const { output } = programs.router;
+      const watchdog = { watchdog: '1', watchdog_ip: '192.0.2.250', watchdog_period: '1', watchdog_timeout: '2' };
+      const more = Object.entries(watchdog).map(([name, value]) => `\toption ${name} '${value}'\n`);
+      const reload = async (what: string) => {
+        net.write('router.conf', what);
+        const before = programs.router.output.length;
+        process.kill(daemonOf('router'), 'SIGHUP');
+        await until(
+          'the reload',
+          () => /took the configuration/.test(programs.router.output.slice(before)),
+          LIMIT_MS,
+          said,
+        );
+      };
+      await reload(text('router', more.join('')));
+      const acted = () =>
+        /watchdog: no reply .*: restarting the bond/.test(programs.router.output.slice(output.length));
+      await until('the watchdog', acted, LIMIT_MS, said);
+      await reload(text('router'));
+      await become('router', 'up', 'up');
+      assert.equal(await pings('198.18.0.1', 20), 20);
+    });
+
     test('killed and started again: the device it left is no obstacle; in the end all is as it was', async () => {
-      const node = execFileSync('ip', ['netns', 'pids', net.namespace('router')], { encoding: 'utf8' })
-        .split('\n')
-        .find((pid) => pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('main.js\0run'));
-      process.kill(Number(node), 'SIGKILL');
+      process.kill(daemonOf('router'), 'SIGKILL');
       await programs.router.ended();
       assert.match(await net.must('router', ['ip', '-br', 'link']), /bond0/);
       await start('router');
@@ -179,5 +206,5 @@ inGuest(
       );
     });
   },
-  { timeoutMs: 240_000 },
+  { timeoutMs: 300_000 },
 );

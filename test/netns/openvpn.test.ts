@@ -17,6 +17,15 @@ const END = fileURLToPath(new URL('./openvpn-end.js', import.meta.url));
 const skip = CANNOT || (spawnSync('openvpn', ['--version']).error ? 'no openvpn' : false);
 const LIMIT_MS = 20_000;
 
+/** Settings with the shortest timers that OpenVPN takes. */
+function hasty(...args: Parameters<typeof pairOf>): ReturnType<typeof pairOf> {
+  const ends = pairOf(...args);
+  for (const { openvpn } of [ends.server, ends.router]) {
+    openvpn!.lines = openvpn!.lines.map((l) => (l.startsWith('keepalive') ? 'keepalive 1 3' : l));
+  }
+  return ends;
+}
+
 /** One end as a program of its own, in its namespace. */
 class End {
   readonly child: ChildProcess;
@@ -75,7 +84,7 @@ describe('OpenVPN tunnels', { skip }, () => {
     certificates?.remove();
   });
   afterEach(async () => {
-    for (const end of running.splice(0)) await end.stop();
+    await Promise.all(running.splice(0).map((end) => end.stop()));
     for (const at of ['router', 'server'] as const) {
       assert.deepEqual(openvpns(at), [], 'no OpenVPN is left');
       assert.doesNotMatch(await net.must(at, ['ip', '-br', 'link']), /bond0-t/);
@@ -89,7 +98,7 @@ describe('OpenVPN tunnels', { skip }, () => {
       .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('openvpn'));
 
   const settings = () =>
-    pairOf(certificates.dir, [
+    hasty(certificates.dir, [
       { device: 'eth1', local: '192.0.2.2', server: SERVER, port: 1194 },
       { device: 'eth2', local: '198.51.100.2', server: SERVER, port: 1195 },
     ]);
@@ -143,8 +152,8 @@ describe('OpenVPN tunnels', { skip }, () => {
     assert.ok(!existsSync(folder));
   });
 
-  test('one that is killed is started again, and the other is not disturbed', async () => {
-    const { router } = await pair();
+  test('killed, left out, on a dead line: a tunnel comes back, and the other is not disturbed', async () => {
+    const { router, ends } = await pair();
     const [first, second] = openvpns('router');
     const seen = router.events.length;
     process.kill(Number(first), 'SIGKILL');
@@ -153,10 +162,7 @@ describe('OpenVPN tunnels', { skip }, () => {
     assert.ok(openvpns('router').includes(second));
     const fallen = router.events.slice(seen).filter((e) => e.kind === 'path' && e.state === 'down');
     assert.equal(fallen.length, 1);
-  });
 
-  test('a link that cannot be used loses its tunnel alone, and has it again; the same settings disturb nothing', async () => {
-    const { router, ends } = await pair();
     const before = openvpns('router').sort();
     const set = async (value: BackendSettings) => {
       const from = router.events.length;
@@ -169,6 +175,11 @@ describe('OpenVPN tunnels', { skip }, () => {
     assert.deepEqual(await router.states(), ['closed', 'up']);
     assert.equal(openvpns('router').length, 1);
     await set(ends.router);
+    await router.become('up', 'up');
+
+    await net.ip('server', 'link set dev eth1 down');
+    await router.become('down', 'up');
+    await net.ip('server', 'link set dev eth1 up');
     await router.become('up', 'up');
   });
 
@@ -187,12 +198,23 @@ describe('OpenVPN tunnels', { skip }, () => {
     await again.become('up', 'up');
   });
 
-  test('a line that is dead is noticed by OpenVPN and told; afterwards it stands again', async () => {
-    const { router } = await pair();
-    await net.ip('server', 'link set dev eth1 down');
-    await router.become('down', 'up');
-    await net.ip('server', 'link set dev eth1 up');
+  test('one that comes back from another port soon after its death is heard', async () => {
+    const ends = settings();
+    const links = (port: number) => ({
+      ...ends.router,
+      links: ends.router.links.map((l) => ({ ...l, localPort: port })),
+    });
+    const server = start('server', ends.server);
+    await server.says('started');
+    const router = start('router', links(5001));
+    await router.says('started');
     await router.become('up', 'up');
+    for (const pid of openvpns('router')) process.kill(Number(pid), 'SIGKILL');
+    router.child.stdin!.write('stop\n');
+    await router.ended;
+    const again = start('router', links(5002));
+    await again.says('started');
+    await again.become('up', 'up');
   });
 
   test('bad input is one line each, and nothing is left', async () => {

@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { printAddress } from '../../base/address.ts';
 import { YokeError } from '../../base/error.ts';
 import { run, runWell } from '../../host/run.ts';
@@ -21,14 +22,13 @@ const ARP_INTERVAL_MS = 200;
 /** Where ARP cannot be used: the carrier, which falls with OpenVPN. Units: milliseconds. */
 const MIIMON_MS = 100;
 
-/** What one link looks like to `ip -j -d -s link`; what is used here. */
+/** What one link looks like to `ip -j -d link`; what is used here. */
 interface IpLink {
   ifname: string;
   flags: string[];
   master?: string;
   ifalias?: string;
-  linkinfo?: { info_kind?: string; info_slave_data?: { mii_status?: string } };
-  stats64?: { rx: { bytes: number; packets: number }; tx: { bytes: number; packets: number } };
+  linkinfo?: { info_kind?: string };
 }
 
 /** The parameters of the driver: what the file says, and what follows from the mode. `primary` is told when its tunnel is there. */
@@ -183,13 +183,12 @@ export async function removeSlave(device: string): Promise<void> {
   await run(removeCommand(device));
 }
 
-/** The slaves of a bond, and whether the driver uses each. */
+/** The slaves of a bond, and whether the driver uses each. Read every second, so from /proc: starting `ip` costs a hundred times more. */
 export async function slavesOf(bond: string): Promise<{ device: string; used: boolean }[]> {
-  const ran = await run(['ip', '-j', '-d', 'link', 'show', 'master', bond]);
-  if (ran.status !== 0 || ran.stdout.trim() === '') return [];
-  return (JSON.parse(ran.stdout) as IpLink[]).map((l) => ({
-    device: l.ifname,
-    used: l.linkinfo?.info_slave_data?.mii_status !== 'DOWN',
+  const text = await readProc(`bonding/${bond}`);
+  return [...text.matchAll(/^Slave Interface: (\S+)\nMII Status: (.*)$/gm)].map(([, device, status]) => ({
+    device,
+    used: status !== 'down',
   }));
 }
 
@@ -197,9 +196,22 @@ export async function slavesOf(bond: string): Promise<{ device: string; used: bo
 export async function countersOf(
   device: string,
 ): Promise<{ rxBytes: number; txBytes: number; rxPackets: number; txPackets: number } | undefined> {
-  const ran = await run(['ip', '-j', '-s', 'link', 'show', 'dev', device]);
-  if (ran.status !== 0) return undefined;
-  const stats = (JSON.parse(ran.stdout) as IpLink[])[0]?.stats64;
-  if (!stats) return undefined;
-  return { rxBytes: stats.rx.bytes, txBytes: stats.tx.bytes, rxPackets: stats.rx.packets, txPackets: stats.tx.packets };
+  const line = (await readProc('dev')).split('\n').find((l) => l.trimStart().startsWith(`${device}:`));
+  if (line === undefined) return undefined;
+  const numbers = line
+    .slice(line.indexOf(':') + 1)
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  const [rxBytes, rxPackets, txBytes, txPackets] = [0, 1, 8, 9].map((i) => numbers[i]);
+  return { rxBytes, txBytes, rxPackets, txPackets };
+}
+
+/** A file of this process's network namespace (/sys follows the mount instead); empty when there is none. */
+async function readProc(name: string): Promise<string> {
+  try {
+    return await readFile(`/proc/self/net/${name}`, 'utf8');
+  } catch {
+    return '';
+  }
 }

@@ -14,6 +14,9 @@ export function tunnelName(settings: BackendSettings, link: LinkSettings): strin
   return link.tunnel ?? `${settings.ifname.slice(0, 12)}-t${link.id}`;
 }
 
+/** The port of this end: where none is said the server's, for a peer that comes back by the port that it had is known at once. */
+export const localPortOf = (link: LinkSettings): number => link.localPort || link.serverPort;
+
 /** The MTU of the bond, and so of its tunnels. Units: bytes. */
 export function innerMtu(settings: BackendSettings): number {
   if (settings.mtu !== undefined) return settings.mtu;
@@ -40,7 +43,7 @@ export function tunnelConf(
     `dev-type ${devType}`,
     `proto ${proto}`,
     ...(link.localAddress ? [`local ${printAddress(link.localAddress)}`] : server ? ['multihome'] : []),
-    link.localPort === 0 ? 'lport 0' : `lport ${link.localPort}`,
+    `lport ${localPortOf(link)}`,
     ...(server ? [] : [`remote ${printAddress(link.serverAddress)} ${link.serverPort}`]),
     ...(server ? [] : [`bind-dev ${link.device}`]),
     ...(settings.fwmark > 0 ? [`mark ${settings.fwmark}`] : []),

@@ -15,7 +15,7 @@ import { run } from '../../host/run.ts';
 import type { PathState, PathStatus } from '../../status/status.ts';
 import type { Backend, BackendEvent, BackendReport, BackendSettings, LinkSettings } from '../backend.ts';
 import { addSlave, countersOf, makeBond, removeBond, removeSlave, slavesOf, takesTun } from './bond-device.ts';
-import { innerMtu, tunnelConf, tunnelName } from './conf.ts';
+import { innerMtu, localPortOf, tunnelConf, tunnelName } from './conf.ts';
 import { checkFiles } from './files.ts';
 import { Tunnel } from './tunnel.ts';
 
@@ -101,7 +101,7 @@ export class OpenvpnBackend implements Backend {
     this.#settings = settings;
     const mtu = innerMtu(settings);
     if (mtu !== innerMtu(before)) this.#onEvent({ kind: 'mtu', innerMtu: mtu });
-    const sameLines = same(before.openvpn, settings.openvpn) && before.fwmark === settings.fwmark;
+    const sameLines = same(before.openvpn?.lines, settings.openvpn?.lines) && before.fwmark === settings.fwmark;
     const stay = (l: LinkSettings | undefined, old: LinkSettings) => l?.usable && sameLines && same(l, old);
     const gone = [...this.#entries.values()].filter(
       ({ link }) =>
@@ -191,6 +191,8 @@ export class OpenvpnBackend implements Backend {
       name: link.name,
       id: link.id,
       folder: this.#folder,
+      waits: settings.role === 'server',
+      isAlive: () => entry.slave && entry.used,
       conf: (socket) => tunnelConf(settings, link, this.#devType, socket),
       onEvent: this.#onEvent,
       onState: () => this.#handleState(entry),
@@ -280,7 +282,7 @@ export class OpenvpnBackend implements Backend {
       name: link.name,
       id: link.id,
       state: entry ? this.#stateOf(entry) : 'closed',
-      local: tunnel?.local || (link.localAddress ? `${printAddress(link.localAddress)}:${link.localPort}` : ''),
+      local: tunnel?.local || (link.localAddress ? `${printAddress(link.localAddress)}:${localPortOf(link)}` : ''),
       remote: tunnel?.remote ?? '',
       srttMs: rtt,
       minRttMs: rtt,
@@ -316,20 +318,21 @@ async function checkStart(settings: BackendSettings): Promise<void> {
         todo: `choose another name (option tunnel), or remove that device (ip link del ${device})`,
       });
     }
-    const found = link.usable && link.localPort !== 0 ? await portTrouble(link) : undefined;
+    const found = link.usable ? await portTrouble(link) : undefined;
     if (found !== undefined) {
       complaints.push({
         where: `link ${link.name}: option local_port`,
-        expected: `UDP port ${link.localPort}${link.localAddress ? ` of ${printAddress(link.localAddress)}` : ''} to be free`,
+        expected: `UDP port ${localPortOf(link)}${link.localAddress ? ` of ${printAddress(link.localAddress)}` : ''} to be free`,
         found,
-        todo: `see which (ss -ulpn sport = :${link.localPort}), or choose another port`,
+        todo: `see which (ss -ulpn sport = :${localPortOf(link)}), or choose another port`,
       });
     }
   }
   if (complaints.length > 0) throw new YokeError('host', complaints);
 }
 
-function portTrouble({ localAddress, localPort }: LinkSettings): Promise<string | undefined> {
+function portTrouble(link: LinkSettings): Promise<string | undefined> {
+  const { localAddress } = link;
   return new Promise((resolve) => {
     const six = localAddress?.length === 16;
     const socket = createSocket({ type: six ? 'udp6' : 'udp4' });
@@ -338,6 +341,6 @@ function portTrouble({ localAddress, localPort }: LinkSettings): Promise<string 
       resolve(error.code === 'EADDRINUSE' ? 'another program there' : undefined);
     });
     const address = localAddress ? printAddress(localAddress) : six ? '::' : '0.0.0.0';
-    socket.bind({ port: localPort, address, exclusive: true }, () => socket.close(() => resolve(undefined)));
+    socket.bind({ port: localPortOf(link), address, exclusive: true }, () => socket.close(() => resolve(undefined)));
   });
 }

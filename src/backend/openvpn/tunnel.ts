@@ -25,6 +25,10 @@ export interface TunnelOptions {
   folder: string;
   /** The configuration's text, given the path of the management socket. */
   conf(socket: string): string;
+  /** The end that is called. */
+  waits: boolean;
+  /** Whether packets of the peer come through it now. */
+  isAlive(): boolean;
   onEvent(event: BackendEvent): void;
   /** The tunnel stands, or has fallen. */
   onState(state: PathState): void;
@@ -34,6 +38,8 @@ export interface TunnelOptions {
 const CALL_LIMIT_MS = 10_000;
 /** Longest that OpenVPN may take to end by itself. */
 const END_LIMIT_MS = 3000;
+/** Longest that a handshake at the end that is called may hang while nothing comes. */
+const HANG_LIMIT_MS = 5000;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
 /** Seconds between two counts of bytes. */
@@ -62,6 +68,7 @@ export class Tunnel {
   #called: (() => void) | undefined;
   #refused: ((error: Error) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #hangTimer: NodeJS.Timeout | undefined;
   #pauseMs = FIRST_PAUSE_MS;
   #stopped = false;
   #helloAtMs: number | undefined;
@@ -110,6 +117,7 @@ export class Tunnel {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#hangTimer);
     const child = this.#child;
     if (child) {
       child.kill('SIGTERM');
@@ -166,6 +174,7 @@ export class Tunnel {
 
   #handleEnd(how: string): void {
     this.connectedAtMs = undefined;
+    clearTimeout(this.#hangTimer);
     this.#before = { rxBytes: this.rxBytes, txBytes: this.txBytes };
     if (this.#stopped) return;
     if (this.#refused) {
@@ -220,8 +229,10 @@ export class Tunnel {
         // The router's end calls: what lies between is a way there and back. Never 0, for it was measured.
         if (this.#helloAtMs !== undefined) this.rttMs = Math.max(0.1, nowMs - this.#helloAtMs);
         this.#helloAtMs = undefined;
+        if (this.#options.waits) this.#watchHandshake();
         break;
       case 'CONNECTED':
+        clearTimeout(this.#hangTimer);
         this.connectedAtMs = nowMs;
         this.#pauseMs = FIRST_PAUSE_MS;
         this.#helloAtMs = undefined;
@@ -234,6 +245,20 @@ export class Tunnel {
         this.connectedAtMs = undefined;
         this.#set('down');
     }
+  }
+
+  /**
+   * A peer that was killed and comes back from another port finds an OpenVPN that still sends to the old one: each error that this brings
+   * swallows an answer to the new one, and every try of the peer puts off the end of the old session. So it is told to begin anew.
+   */
+  #watchHandshake(): void {
+    clearTimeout(this.#hangTimer);
+    this.#hangTimer = setTimeout(() => {
+      if (this.#stopped || this.#options.isAlive()) return;
+      this.#say('warn', `a handshake hangs for ${HANG_LIMIT_MS / 1000} s: beginning anew`);
+      this.#socket?.write('signal SIGUSR1\n');
+    }, HANG_LIMIT_MS);
+    this.#hangTimer.unref();
   }
 
   #handleLog(line: string): void {

@@ -117,7 +117,6 @@ yoke_router_sections() {
 	fi
 
 	for section in $(yoke_names firewall forwarding); do
-		case "$section" in yoke_from_*) continue ;; esac
 		source="$(uci -q get "firewall.$section.src")"
 		for zone in $zones; do
 			[ "$(uci -q get "firewall.$section.dest")" = "$zone" ] || continue
