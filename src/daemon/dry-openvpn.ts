@@ -5,6 +5,7 @@ import { innerMtu, tunnelName } from '../backend/openvpn/conf.ts';
 import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { parseAddress } from '../base/address.ts';
 import type { Config } from '../config/config.ts';
+import { printCommand } from '../plan/command.ts';
 import type { Facts } from '../plan/facts.ts';
 import { readKeys } from './keys.ts';
 import { activeLinks, assignIds, backendSettings } from './settings.ts';
@@ -22,11 +23,11 @@ export async function openvpnPlan(
   const { mode, devType: asked, parameters } = settings.openvpn!;
   const devType = asked === 'tun' && (await takesTun(mode)) ? 'tun' : 'tap';
   const primary = parameters.find((p) => p.name === 'primary')?.value;
-  const line = (argv: readonly string[]) => `[#] ${argv.join(' ')}\n`;
+  const line = (argv: readonly string[]) => `[#] ${printCommand({ run: [...argv] })}\n`;
   const usable = settings.links.filter((l) => l.usable);
   return {
     up: [
-      ...makeCommands(settings, devType, `"${ownerOf(runDir)}"`).map(line),
+      ...makeCommands(settings, devType, ownerOf(runDir)).map(line),
       ...usable.map((l) => line(['openvpn', '--config', join(runDir, 'openvpn', `t${l.id}.conf`)])),
       ...usable.flatMap((l) => [
         `# once the tunnel of ${l.name} stands; out of the bond while it does not\n`,

@@ -115,6 +115,17 @@ inGuest(
 
     test("the article's file on both ends: the bond carries everything, by both tunnels", async () => {
       await start('server');
+      const dry = [
+        ...YOKE,
+        'plan',
+        '--config',
+        net.write('router.conf', text('router')),
+        '--run-dir',
+        folder('router'),
+      ];
+      const planned = (await net.must('router', ['env', `YKO_NFT=${folder('router.nft')}`, ...dry])).split(
+        '# to be undone',
+      )[0];
       const router = await start('router');
       await become('router', 'up', 'up');
       await become('server', 'up', 'up');
@@ -123,6 +134,8 @@ inGuest(
         /dev_type 'tun': this kernel's bonding driver takes no TUN device in this mode, so TAP is used/,
       );
       assert.match(router.output, /option comp_lzo: left out/);
+      const commands = (all: string) => [...all.matchAll(/\[#\] .*/g)].map(([line]) => line).sort();
+      assert.deepEqual(commands(router.output), commands(planned), 'what was planned is what was done');
       assert.equal(await pings('10.0.0.1', 20), 20);
       assert.equal(await pings('198.18.0.1', 20), 20, 'the default route goes through the bond');
       const master = await net.must('router', ['ip', '-br', 'link', 'show', 'master', 'bond0']);

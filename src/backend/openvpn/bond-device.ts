@@ -48,6 +48,9 @@ export function bondParameters(openvpn: OpenvpnSettings, devType: 'tun' | 'tap')
   return [...own, ...said];
 }
 
+/** Is told each command before it is run. */
+export type Echo = (argv: readonly string[]) => void;
+
 const target = (peer: string): [string, string] => ['arp_ip_target', peer];
 
 /** The commands that make the device. */
@@ -105,13 +108,19 @@ export async function removeBond(name: string): Promise<void> {
 }
 
 /** Makes the device. @throws YokeError when the name is taken or the kernel has no bonding driver; then nothing is there. */
-export async function makeBond(settings: BackendSettings, devType: 'tun' | 'tap', owner: string): Promise<void> {
+export async function makeBond(
+  settings: BackendSettings,
+  devType: 'tun' | 'tap',
+  owner: string,
+  echo: Echo,
+): Promise<void> {
   const { ifname } = settings;
   await loadDriver();
   const holder = await holderOf(ifname, owner);
   if (holder === 'somebody') throw nameTaken(ifname);
   if (holder !== 'nobody') await removeBond(ifname);
   for (const argv of makeCommands(settings, devType, owner)) {
+    echo(argv);
     const ran = await run(argv);
     if (ran.status === 0) continue;
     const made = argv[2] !== 'add';
@@ -174,8 +183,11 @@ function nameTaken(ifname: string): YokeError {
 }
 
 /** Makes a tunnel a slave. @throws YokeError when the driver refuses it. */
-export async function addSlave(bond: string, device: string, primary?: string): Promise<void> {
-  for (const argv of addCommands(bond, device, primary)) await runWell(argv);
+export async function addSlave(bond: string, device: string, primary: string | undefined, echo: Echo): Promise<void> {
+  for (const argv of addCommands(bond, device, primary)) {
+    echo(argv);
+    await runWell(argv);
+  }
 }
 
 /** Takes a slave out; one that has gone with its process is out already. */

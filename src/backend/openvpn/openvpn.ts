@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { printAddress } from '../../base/address.ts';
 import { YokeError } from '../../base/error.ts';
 import { run } from '../../host/run.ts';
+import { printCommand } from '../../plan/command.ts';
 import type { PathState, PathStatus } from '../../status/status.ts';
 import type { Backend, BackendEvent, BackendReport, BackendSettings, LinkSettings } from '../backend.ts';
 import { addSlave, countersOf, makeBond, removeBond, removeSlave, slavesOf, takesTun } from './bond-device.ts';
@@ -50,6 +51,9 @@ interface Entry {
 export class OpenvpnBackend implements Backend {
   readonly #options: OpenvpnOptions;
   readonly #folder: string;
+  readonly #echo = (argv: readonly string[]): void => {
+    this.#onEvent({ kind: 'log', level: 'info', text: `[#] ${printCommand({ run: [...argv] })}` });
+  };
   readonly #entries = new Map<number, Entry>();
   #settings: BackendSettings | undefined;
   #onEvent: (event: BackendEvent) => void = () => {};
@@ -83,7 +87,7 @@ export class OpenvpnBackend implements Backend {
     this.#counters = NOTHING;
     try {
       if (!this.#options.withoutBond) {
-        await makeBond(settings, this.#devType, ownerOf(this.#options.runDir));
+        await makeBond(settings, this.#devType, ownerOf(this.#options.runDir), this.#echo);
         this.#made = settings.ifname;
       }
       await this.#startAll(settings.links.filter((l) => l.usable));
@@ -159,7 +163,10 @@ export class OpenvpnBackend implements Backend {
     await this.#turn;
     await Promise.all([...this.#entries.values()].map((e) => e.tunnel.stop()));
     this.#entries.clear();
-    if (this.#made !== undefined) await removeBond(this.#made);
+    if (this.#made !== undefined) {
+      this.#echo(['ip', 'link', 'del', 'dev', this.#made]);
+      await removeBond(this.#made);
+    }
     this.#made = undefined;
     rmSync(this.#folder, { recursive: true, force: true });
   }
@@ -222,7 +229,7 @@ export class OpenvpnBackend implements Backend {
       const stands = entry.tunnel.state === 'up';
       if (stands && !entry.slave && !this.#options.withoutBond && this.#running) {
         const primary = this.#settings!.openvpn?.parameters.find((p) => p.name === 'primary')?.value;
-        await addSlave(bond, entry.device, primary);
+        await addSlave(bond, entry.device, primary, this.#echo);
         entry.slave = true;
       } else if (!stands && entry.slave) {
         await removeSlave(entry.device);

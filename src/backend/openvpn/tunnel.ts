@@ -146,6 +146,7 @@ export class Tunnel {
   #spawn(): void {
     const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin` };
     // In a session of its own: Ctrl-C is for yoke, which then ends it in order.
+    this.#options.onEvent({ kind: 'log', level: 'info', text: `[#] openvpn --config ${this.#conf}` });
     const child = spawn('openvpn', ['--config', this.#conf], {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
