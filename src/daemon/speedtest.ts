@@ -73,9 +73,14 @@ export async function startSpeedTest(options: SpeedTestOptions): Promise<SpeedTe
     const from = parseAddress((socket.remoteAddress ?? '').replace(/^::ffff:/, ''));
     if (!from || !allowed.some((prefix) => prefixContains(prefix, from))) return socket.destroy();
     sockets.add(socket);
+    const release = () => {
+      if (busy === socket) busy = undefined;
+    };
+    // Once all is said: the client's next test may be here before its close of this one.
+    socket.on('finish', release);
     socket.on('close', () => {
       sockets.delete(socket);
-      if (busy === socket) busy = undefined;
+      release();
     });
     socket.on('error', () => socket.destroy());
     socket.setTimeout(SILENCE_LIMIT_MS, () => socket.destroy());
