@@ -40,7 +40,6 @@ import {
   readDataHeader,
   readPacketNumberLow,
   readPath,
-  seqAdd,
   sequenceOf,
   TAG_BYTES,
   TYPE_CONTROL,
@@ -64,12 +63,13 @@ import {
   DATA_HEADER_AT,
   FLAG_CANCELLED,
   FLAG_CHECKSUM_PARTIAL,
+  FLAG_NUMBERED,
   FLAG_RESENDING,
   MAX_PACKET_BYTES,
   NONE,
   type PacketPool,
 } from './pool.ts';
-import { BUCKETS, FlowQueue } from './queue.ts';
+import { FlowQueue } from './queue.ts';
 import { ReorderBuffer } from './reorder.ts';
 import { type Choice, choosePath } from './scheduler.ts';
 import type { Session } from './session.ts';
@@ -94,9 +94,9 @@ const CODEL_BASE_US = 15_000;
 /** What may wait in all, as time at the rate of all paths, and the least that may. */
 const QUEUE_LIMIT_US = 200_000;
 const QUEUE_LIMIT_LEAST_BYTES = 30_000;
-/** A bulk flow is delivered in so many groups a round trip, as its TCP sees it, and none waits longer. */
-const GROUPS_A_ROUND = 8;
-const GROUP_MOST_US = 10_000;
+/** A bulk flow is delivered in so many groups a round trip of the fastest path at least, and none waits longer. */
+const GROUPS_A_ROUND = 6;
+const GROUP_MOST_US = 2_500;
 /** IPv6 needs a link of 1,280 bytes (RFC 8200 §5): the inner MTU never falls below. */
 const MIN_INNER_MTU = 1280;
 
@@ -164,7 +164,6 @@ export class Bond implements PathOwner {
   private readonly owner: BondOwner;
   private readonly opensPaths: boolean;
   private readonly endpointsAt: number;
-  private readonly sequences = new Int32Array(BUCKETS);
   private resendHead = NONE;
   private resendTail = NONE;
   private resends = 0;
@@ -182,7 +181,7 @@ export class Bond implements PathOwner {
   private dead = false;
   private wakeUs = Number.POSITIVE_INFINITY;
   private nowUs = 0;
-  private readonly choice: Choice = { path: undefined, wakeUs: Number.POSITIVE_INFINITY };
+  private readonly choice: Choice = { path: undefined, depthBytes: 0, wakeUs: Number.POSITIVE_INFINITY };
 
   /**
    * `endpointsAt`: MAX_PATHS endpoint records in the memory, the bond's for its life. `opensPaths`: a path comes into being with the first
@@ -266,7 +265,7 @@ export class Bond implements PathOwner {
     for (const p of this.paths) p?.reset(nowUs);
     this.reorder.reset();
     this.grouper.flushAll();
-    this.sequences.fill(0);
+    this.queue.restart();
     this.peerClockUs = Number.NaN;
     this.peerMtu = 0;
     this.announcedMtu = 0;
@@ -520,7 +519,7 @@ export class Bond implements PathOwner {
     this.queue.limitBytes = settled
       ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * Math.max(QUEUE_LIMIT_US + spread, 2 * this.queue.targetUs))
       : Number.POSITIVE_INFINITY;
-    this.grouper.windowUs = this.groups ? Math.min(GROUP_MOST_US, (rtt + spread + CODEL_BASE_US) / GROUPS_A_ROUND) : 0;
+    this.grouper.windowUs = this.groups ? Math.min(GROUP_MOST_US, fastest / GROUPS_A_ROUND) : 0;
     this.reorder.spreadUs = Math.min(250_000, spread + pto + 30_000);
     this.reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
   }
@@ -544,15 +543,20 @@ export class Bond implements PathOwner {
       }
       // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
       this.tooLarge++;
-      if (isResend) {
-        this.takeResend();
-        this.abandon(slot);
-      } else {
-        this.queue.take();
-        pool.give(slot);
-      }
+      if (isResend) this.takeResend();
+      else this.queue.discard();
+      this.abandon(slot);
     }
     const { path } = choice;
+    // Not the head, but a packet that is due when the slower path has brought it.
+    const isEarly = choice.depthBytes > 0;
+    if (isEarly) {
+      slot = this.peekEarly(path);
+      if (slot === NONE) {
+        this.wakeUs = choice.wakeUs;
+        return false;
+      }
+    }
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
     out.endpointAt = path.endpointAt;
     out.at = bufferAt;
@@ -562,17 +566,27 @@ export class Bond implements PathOwner {
     let at = bufferAt;
     for (let n = 1; ; n++) {
       if (isResend) this.takeResend();
+      else if (isEarly) this.queue.takeEarly(path.id);
       else this.queue.take();
       const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
       this.sealData(path, slot, at, session, nowUs);
       at += size;
       if (n >= MAX_RUN || size < segment || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
       slot = isResend ? this.peekResend(nowUs) : this.queue.peek(nowUs);
+      if (slot === NONE || (!isResend && this.queue.sparse !== urgent)) break;
+      if (isEarly) slot = this.peekEarly(path);
       if (slot === NONE || pool.length[slot] + DATA_OVERHEAD_BYTES > segment) break;
-      if (!isResend && this.queue.sparse !== urgent) break;
     }
     out.totalBytes = at - bufferAt;
     return true;
+  }
+
+  /** The packet that would be at the head when the slower path has brought it: its bucket's part of the depth. */
+  private peekEarly(path: Path): number {
+    const { queue } = this;
+    const slot = queue.peekEarly(path.id, (this.choice.depthBytes * queue.currentBytes) / queue.bytes);
+    if (slot === NONE) return NONE;
+    return this.pool.length[slot] + DATA_OVERHEAD_BYTES + path.outerBytes <= path.mtu.bytes ? slot : NONE;
   }
 
   /** Whether no path that is up, or whose size is still being searched, carries an inner packet of this length. */
@@ -591,8 +605,6 @@ export class Bond implements PathOwner {
     const { view } = this.memory;
     const b = pool.bucket[slot];
     if (pool.tries[slot] === 0) {
-      pool.sequence[slot] = this.sequences[b];
-      this.sequences[b] = seqAdd(this.sequences[b], 1);
       this.counters.txPackets++;
       this.counters.txBytes += pool.length[slot];
     } else {
@@ -734,7 +746,7 @@ export class Bond implements PathOwner {
 
   private abandon(slot: number): void {
     this.abandoned++;
-    if (this.skips < SKIPS) {
+    if ((this.pool.flags[slot] & FLAG_NUMBERED) !== 0 && this.skips < SKIPS) {
       this.skipBucket[this.skips] = this.pool.bucket[slot];
       this.skipSequence[this.skips] = this.pool.sequence[slot];
       this.skips++;

@@ -25,6 +25,8 @@ export const FLAG_CHECKSUM_PARTIAL = 1;
 export const FLAG_CANCELLED = 2;
 /** Waiting in the resend queue. */
 export const FLAG_RESENDING = 4;
+/** Has its data sequence. */
+export const FLAG_NUMBERED = 8;
 
 /** Fixed number of slots in caller's memory, with the numbers that go with each packet. Cost: take and give are O(1). */
 export class PacketPool {

@@ -4,10 +4,17 @@
  * keep a backlog. CoDel (RFC 8289) bounds the time a packet waits in its bucket.
  *
  *   offer ─▶ bucket 0..1023 ─▶ [new buckets] ─┐
- *                                             ├─▶ peek / take
+ *                                             ├─▶ peek / take, or peekEarly / takeEarly
  *                              [old buckets] ─┘
+ *
+ * A packet gets its data sequence when it leaves. One may leave early, from the middle of its bucket, to travel by a slower path and arrive
+ * where it belongs; those before it have their numbers then, too, and are not dropped any more, so that no number is missing.
+ *
+ *   head ─ numbered … cursor of path 1 … cursor of path 2 = mark │ not numbered … tail
+ *                           └─▶ leaves next by path 1      └─▶ leaves next by path 2
  */
-import { NONE, type PacketPool } from './pool.ts';
+import { MAX_PATHS, seqAdd } from '../wire/header.ts';
+import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
 
 /** Number of buckets: what 10 bits of the data header can name (docs/protocol.md §4.1). */
 export const BUCKETS = 1024;
@@ -17,6 +24,9 @@ const INTERVAL_US = 100_000;
 const QUANTUM_BYTES = 1514;
 /** A bucket with less than this waiting is not judged by CoDel: it cannot be standing. */
 const MIN_BACKLOG_BYTES = 3028;
+
+/** A cursor that is deeper than asked for by so much begins again at the head; by less it stays, for too deep is only too early. */
+const DEEPER_BYTES = 20_000;
 
 const IDLE = 0;
 const NEW = 1;
@@ -51,6 +61,15 @@ export class FlowQueue {
   private readonly dropCount = new Int32Array(BUCKETS);
   private readonly lastCount = new Int32Array(BUCKETS);
   private readonly dropping = new Uint8Array(BUCKETS);
+  private readonly sequences = new Int32Array(BUCKETS);
+  /** The last packet of each bucket that has its number already, or NONE; and the bytes up to and with it. */
+  private readonly mark = new Int32Array(BUCKETS).fill(NONE);
+  private readonly markBytes = new Int32Array(BUCKETS);
+  /** Where each path has got to: its bucket, the packet before the next one to leave early, and the bytes up to and with that. */
+  private readonly cursorBucket = new Int32Array(MAX_PATHS).fill(NONE);
+  private readonly cursor = new Int32Array(MAX_PATHS).fill(NONE);
+  private readonly cursorBytes = new Int32Array(MAX_PATHS);
+  private cursors = 0;
   private newHead = NONE;
   private newTail = NONE;
   private oldHead = NONE;
@@ -113,7 +132,94 @@ export class FlowQueue {
   take(): number {
     const slot = this.pop(this.current);
     this.deficit[this.current] -= this.pool.length[slot];
+    if ((this.pool.flags[slot] & FLAG_NUMBERED) === 0) this.number(slot);
     return slot;
+  }
+
+  /** Like `take`, for a packet that will not be sent: it gets no number, if it has none yet. */
+  discard(): number {
+    return this.pop(this.current);
+  }
+
+  /** Bytes that wait in the bucket of the slot that `peek` has just returned. */
+  get currentBytes(): number {
+    return this.backlog[this.current];
+  }
+
+  /**
+   * The slot of the current bucket that has at least `depthBytes` before it, for a path to take early, or NONE. It stays in the queue.
+   * Cost: a step a packet since the path's last one.
+   */
+  peekEarly(path: number, depthBytes: number): number {
+    const { pool } = this;
+    const b = this.current;
+    if (this.backlog[b] <= depthBytes) return NONE;
+    let before = this.cursor[path];
+    let bytes = this.cursorBytes[path];
+    const isFar = bytes > depthBytes && (bytes > depthBytes + DEEPER_BYTES || before === this.tail[b]);
+    if (this.cursorBucket[path] !== b || isFar) {
+      before = NONE;
+      bytes = 0;
+    }
+    if (this.markBytes[b] > bytes && this.markBytes[b] <= depthBytes) {
+      before = this.mark[b];
+      bytes = this.markBytes[b];
+    }
+    let slot = before === NONE ? this.head[b] : pool.next[before];
+    while (slot !== NONE && bytes < depthBytes) {
+      bytes += pool.length[slot];
+      if ((pool.flags[slot] & FLAG_NUMBERED) === 0) {
+        this.number(slot);
+        this.mark[b] = slot;
+        this.markBytes[b] = bytes;
+      }
+      before = slot;
+      slot = pool.next[slot];
+    }
+    this.cursorBucket[path] = before === NONE ? NONE : b;
+    this.cursor[path] = before;
+    this.cursorBytes[path] = bytes;
+    if (path >= this.cursors) this.cursors = path + 1;
+    return slot;
+  }
+
+  /** Takes the slot that `peekEarly` has just returned for this path out of the queue; the caller owns it. */
+  takeEarly(path: number): number {
+    const { pool } = this;
+    const b = this.current;
+    const before = this.cursorBucket[path] === b ? this.cursor[path] : NONE;
+    if (before === NONE) return this.take();
+    const slot = pool.next[before];
+    const length = pool.length[slot];
+    const beforeBytes = this.cursorBytes[path];
+    pool.next[before] = pool.next[slot];
+    if (this.tail[b] === slot) this.tail[b] = before;
+    if ((pool.flags[slot] & FLAG_NUMBERED) === 0) this.number(slot);
+    else {
+      this.markBytes[b] -= length;
+      if (this.mark[b] === slot) this.mark[b] = before;
+    }
+    for (let i = 0; i < this.cursors; i++) {
+      if (this.cursorBucket[i] !== b || this.cursorBytes[i] <= beforeBytes) continue;
+      this.cursorBytes[i] -= length;
+      if (this.cursor[i] === slot) this.cursor[i] = before;
+    }
+    this.forget(b, slot);
+    this.deficit[b] -= length;
+    return slot;
+  }
+
+  /** The peer knows of no number any more: they begin at 0 again, also for what waits. */
+  restart(): void {
+    const { pool } = this;
+    this.sequences.fill(0);
+    this.cursorBucket.fill(NONE);
+    for (let b = 0; b < BUCKETS; b++) {
+      if (this.mark[b] === NONE) continue;
+      for (let slot = this.head[b]; slot !== NONE; slot = pool.next[slot]) pool.flags[slot] &= ~FLAG_NUMBERED;
+      this.mark[b] = NONE;
+      this.markBytes[b] = 0;
+    }
   }
 
   /** Frees everything. */
@@ -162,14 +268,15 @@ export class FlowQueue {
     return nowUs >= this.firstAboveUs[b];
   }
 
-  /** Marks the head when its flow speaks ECN, else drops it. Returns whether it was dropped. */
+  /** Marks the head when its flow speaks ECN, else drops it, or the first without a number. Returns whether one was dropped. */
   private punish(b: number): boolean {
     const slot = this.head[b];
     if (this.markCe(this.pool.packetAt(slot), this.pool.length[slot])) {
       this.markedByCodel++;
       return false;
     }
-    this.pool.give(this.pop(b));
+    if (this.mark[b] === this.tail[b] && this.mark[b] !== NONE) return false;
+    this.pool.give(this.mark[b] === NONE ? this.pop(b) : this.popAfterMark(b));
     this.droppedByCodel++;
     return true;
   }
@@ -184,14 +291,19 @@ export class FlowQueue {
     const bytes = this.limitBytes * (15 / 16);
     while (this.packets > packets || this.bytes > bytes) {
       let fattest = 0;
-      for (let b = 1; b < BUCKETS; b++) if (this.backlog[b] > this.backlog[fattest]) fattest = b;
+      for (let b = 1; b < BUCKETS; b++) {
+        if (this.backlog[b] - this.markBytes[b] > this.backlog[fattest] - this.markBytes[fattest]) fattest = b;
+      }
+      // What has a number stays: it is about to leave.
+      let last = this.mark[fattest];
+      let slot = last === NONE ? this.head[fattest] : pool.next[last];
       let count = 0;
-      for (let slot = this.head[fattest]; slot !== NONE; slot = pool.next[slot]) count++;
+      for (let s = slot; s !== NONE; s = pool.next[s]) count++;
+      if (count === 0) return;
       // Half of a bucket at most, then the fattest is looked for again: equals lose equally.
-      const tooMuch = Math.ceil((Math.max(0, this.bytes - bytes) * count) / this.backlog[fattest]);
+      const mean = (this.backlog[fattest] - this.markBytes[fattest]) / count;
+      const tooMuch = Math.ceil(Math.max(0, this.bytes - bytes) / mean);
       const cut = Math.min((count + 1) >> 1, Math.max(1, this.packets - packets, tooMuch));
-      let last = NONE;
-      let slot = this.head[fattest];
       for (let i = 0; i < count - cut; i++) {
         last = slot;
         slot = pool.next[slot];
@@ -211,16 +323,49 @@ export class FlowQueue {
     }
   }
 
+  private number(slot: number): void {
+    const { pool } = this;
+    const b = pool.bucket[slot];
+    pool.sequence[slot] = this.sequences[b];
+    this.sequences[b] = seqAdd(this.sequences[b], 1);
+    pool.flags[slot] |= FLAG_NUMBERED;
+  }
+
   private pop(b: number): number {
     const { pool } = this;
     const slot = this.head[b];
     this.head[b] = pool.next[slot];
     if (this.head[b] === NONE) this.tail[b] = NONE;
-    pool.next[slot] = NONE;
-    this.backlog[b] -= pool.length[slot];
-    this.packets--;
-    this.bytes -= pool.length[slot];
+    if (this.mark[b] === slot) {
+      this.mark[b] = NONE;
+      this.markBytes[b] = 0;
+    } else if (this.mark[b] !== NONE) this.markBytes[b] -= pool.length[slot];
+    for (let i = 0; i < this.cursors; i++) {
+      if (this.cursorBucket[i] !== b) continue;
+      if (this.cursor[i] === slot) this.cursorBucket[i] = NONE;
+      else this.cursorBytes[i] -= pool.length[slot];
+    }
+    this.forget(b, slot);
     return slot;
+  }
+
+  /** The first packet without a number leaves. */
+  private popAfterMark(b: number): number {
+    const { pool } = this;
+    const mark = this.mark[b];
+    if (mark === NONE) return this.pop(b);
+    const slot = pool.next[mark];
+    pool.next[mark] = pool.next[slot];
+    if (this.tail[b] === slot) this.tail[b] = mark;
+    this.forget(b, slot);
+    return slot;
+  }
+
+  private forget(b: number, slot: number): void {
+    this.pool.next[slot] = NONE;
+    this.backlog[b] -= this.pool.length[slot];
+    this.packets--;
+    this.bytes -= this.pool.length[slot];
   }
 
   private append(list: number, b: number): void {

@@ -43,6 +43,9 @@ const MAX_GAIN = 1.25;
 /** Loss in a round that ends probing upward, and loss that says the link carries no more than it delivers. */
 const LOSS_NO_PROBE = 0.05;
 const LOSS_IS_LIMIT = 0.1;
+/** The link is busy when we send so much of what it is thought to carry, and the first guess was too much when it delivers so much of that. */
+const BUSY = 0.7;
+const TOO_MUCH = 0.9;
 /** A queue that does not shrink for this long although we send less than is delivered is not ours, or the route has changed. */
 const STUCK_US = 1_500_000;
 const FIRST_DATAGRAMS = 10;
@@ -131,6 +134,7 @@ export class RateControl {
     this.capacity = this.clamp(Math.max(first, this.capacity / 2));
     this.pacing = this.capacity;
     this.flatRounds = 0;
+    this.heavyRounds = 0;
     this.lastStartupRate = 0;
     this.checkpoints = 0;
     this.oldest = 0;
@@ -204,18 +208,23 @@ export class RateControl {
         this.flatRounds = 0;
       } else this.flatRounds++;
     }
+    // The first guess was too much: what was sent at about that rate came apart on the way.
+    if (newRound && this.isBusy && this.grows && rate < TOO_MUCH * this.sendRate) {
+      this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
+    }
     this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
     // A late packet or two on an idle path are no queue: it takes packets enough to see them fall behind.
     const crowded = this.queueUs > 2 * this.targetUs() + 2_000 && (rate === 0 || this.grows || !this.limited);
-    if (!crowded && this.lossRate <= LOSS_IS_LIMIT && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
-    if (crowded) {
-      if (rate === 0) {
-        // What the first guess was put on is slower than that; how slow is known when its packets have come apart.
-        this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
-        return;
-      }
-      this.capacity = this.clamp(rate);
+    const isTooMuch = this.heavyRounds >= 2;
+    const isLossy = this.lossRate > LOSS_IS_LIMIT && this.isBusy;
+    if (!crowded && !isTooMuch && !isLossy && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
+    if (crowded && rate === 0) {
+      // What the first guess was put on is slower than that; how slow is known when its packets have come apart.
+      this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
+      return;
     }
+    if ((crowded || isLossy) && rate > 0) this.capacity = this.clamp(rate);
+    else if (isTooMuch) this.capacity = this.clamp(this.heavyRate);
     this.mode = DRAIN;
     this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
     this.drainedUs = nowUs;
@@ -269,18 +278,23 @@ export class RateControl {
     // Arrivals closer together than the packets were sent have been bunched on the way: the link is not faster for it.
     const safe = Math.min(this.rate, this.sendRate);
     if (safe > peaks[this.peak]) peaks[this.peak] = safe;
-    if (!this.limited) this.sawFull = true;
+    if (!this.limited || (this.isBusy && this.grows)) this.sawFull = true;
     if (newRound) {
       if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
-      if (this.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
+      if (this.isBusy && this.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
       if (this.limited || this.queueUs > target) this.quietRounds = 0;
       else if (this.queueUs < target / 2) this.quietRounds++;
       else this.quietRounds = Math.max(0, this.quietRounds - 1);
-      if (!this.limited && this.lossRate > LOSS_IS_LIMIT && safe > 0) peaks.fill(safe);
+      if (this.isBusy && this.lossRate > LOSS_IS_LIMIT && safe > 0) peaks.fill(safe);
     }
     let most = 0;
     for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
     this.capacity = this.clamp(most);
+  }
+
+  /** Whether we sent about as fast as the link is thought to carry: only then does what arrives slower say something about it. */
+  private get isBusy(): boolean {
+    return !this.limited || this.sendRate > BUSY * this.capacity;
   }
 
   private noteHeavy(rate: number, nowUs: number): void {
@@ -327,7 +341,9 @@ export class RateControl {
       this.baseSinceUs = nowUs;
     } else if (owdUs < this.baseUs) this.baseUs = owdUs;
     if (nowUs - this.standingSinceUs > this.standingWindowUs(srttUs) / 2) {
-      this.noteUnrest(this.standingUs);
+      // The first guess, where it is too much, makes a queue that comes and goes: no unrest of the link.
+      if (this.mode !== STARTUP || this.queueUs < TARGET_US) this.noteUnrest(this.standingUs);
+      else this.lastStandingUs = Number.NaN;
       this.standingBeforeUs = this.standingUs;
       this.standingUs = owdUs;
       this.standingSinceUs = nowUs;
@@ -339,6 +355,7 @@ export class RateControl {
   /** The mean step from one window's least delay to the next one's: what the link does to the delay by itself. */
   private noteUnrest(standingUs: number): void {
     const step = Math.abs(standingUs - this.lastStandingUs);
+    // (Not so when there is no last one: NaN.)
     if (step < MAX_TARGET_US) this.jitterUs += (step - this.jitterUs) / 16;
     this.lastStandingUs = standingUs;
   }

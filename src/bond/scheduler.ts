@@ -3,14 +3,17 @@
  *
  *   arrival(path) = time at which pacing lets it go + one-way delay as it stands then
  *
- * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once only when
- * the bytes queued would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017).
+ * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once when the queue
+ * would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017); and it gets not the head
+ * of the queue but the packet that the faster ones would bring at that time, so that nothing is held for it at the other end.
  */
 import type { Path } from './path.ts';
 
 /** The answer of `choosePath`, owned by the caller: a path that may send now, or the time at which to ask again. */
 export interface Choice {
   path: Path | undefined;
+  /** What the faster paths bring before the chosen one does: the packet to take has so many bytes before it in the queue. */
+  depthBytes: number;
   wakeUs: number;
 }
 
@@ -41,6 +44,7 @@ export function choosePath(
     }
   }
   out.path = undefined;
+  out.depthBytes = 0;
   out.wakeUs = wakeUs;
   if (best === undefined) return;
   if (best.nextSendUs <= nowUs) {
@@ -57,9 +61,11 @@ export function choosePath(
     const p = paths[i];
     if (p === undefined || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
     const arrivalUs = arrivalAt(p, nowUs);
-    if (arrivalUs < secondArrivalUs && arrivalUs <= bestArrivalUs + queuedBytes / rateOfFaster(paths, p)) {
+    const depthBytes = broughtBefore(paths, arrivalUs, nowUs);
+    if (arrivalUs < secondArrivalUs && depthBytes < queuedBytes) {
       second = p;
       secondArrivalUs = arrivalUs;
+      out.depthBytes = depthBytes;
     }
   }
   out.path = second;
@@ -74,12 +80,14 @@ function mayCarry(p: Path, sizeBytes: number): boolean {
   return p.isUp && p.hasEndpoint && sizeBytes + p.outerBytes <= p.mtu.bytes && p.hasRoom();
 }
 
-/** What the paths with less delay than `p` drain together. Units: bytes/µs. */
-function rateOfFaster(paths: readonly (Path | undefined)[], p: Path): number {
-  let rate = 0;
+/** What the other paths bring until `arrivalUs`, of what waits now. */
+function broughtBefore(paths: readonly (Path | undefined)[], arrivalUs: number, nowUs: number): number {
+  let bytes = 0;
   for (let i = 0; i < paths.length; i++) {
     const q = paths[i];
-    if (q !== undefined && q !== p && q.isUp && q.rate.delayUs <= p.rate.delayUs) rate += q.rate.pacing;
+    if (q === undefined || !q.isUp) continue;
+    const aheadUs = arrivalUs - arrivalAt(q, Math.max(nowUs, q.nextSendUs));
+    if (aheadUs > 0) bytes += aheadUs * q.rate.capacity;
   }
-  return Math.max(rate, 1e-6);
+  return bytes;
 }

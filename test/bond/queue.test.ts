@@ -138,3 +138,112 @@ test('a packet of a sparse flow goes before a backlog', () => {
   assert.deepEqual(bench.take(0), { id: 1000, sparse: true });
   assert.equal(bench.take(0)?.sparse, false);
 });
+
+test('packets that leave early, by any path and from any depth, leave the numbers of each bucket whole and in the order of arrival', () => {
+  let early = 0;
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record(
+          {
+            what: fc.constantFrom('offer', 'offer', 'take', 'early', 'early'),
+            bucket: fc.nat({ max: 2 }),
+            length: fc.constantFrom(100, 700, 1400),
+            count: fc.integer({ min: 1, max: 12 }),
+            path: fc.nat({ max: 3 }),
+            depth: fc.nat({ max: 30_000 }),
+            pauseUs: fc.nat({ max: 15_000 }),
+          },
+          { noNullPrototype: true },
+        ),
+        { minLength: 30, maxLength: 300 },
+      ),
+      (list) => {
+        const bench = new Bench(LIMIT);
+        const { pool, queue } = bench;
+        queue.limitBytes = 60_000;
+        const waiting = new Map<number, number[]>([0, 1, 2].map((b) => [b, []]));
+        const left: { id: number; bucket: number; sequence: number }[] = [];
+        let id = 0;
+        let nowUs = 1000;
+        const lengths = new Map<number, number>();
+        const idOf = (slot: number): number => pool.memory.view.getInt32(pool.packetAt(slot));
+        const leave = (slot: number): void => {
+          left.push({ id: idOf(slot), bucket: pool.bucket[slot], sequence: pool.sequence[slot] });
+          const own = waiting.get(pool.bucket[slot]) as number[];
+          own.splice(own.indexOf(idOf(slot)), 1);
+          pool.give(slot);
+        };
+        for (const { what, bucket, length, count, path, depth, pauseUs } of list) {
+          nowUs += pauseUs;
+          for (let i = 0; i < count; i++) {
+            if (what === 'offer') {
+              lengths.set(id, length);
+              waiting.get(bucket)?.push(id);
+              bench.offer(id++, bucket, length, false, nowUs);
+              continue;
+            }
+            const head = queue.peek(nowUs);
+            if (head === NONE) break;
+            if (what === 'take') {
+              assert.equal(queue.take(), head);
+              leave(head);
+              continue;
+            }
+            const slot = queue.peekEarly(path, depth);
+            if (slot === NONE) {
+              const still = alive(pool, head);
+              assert.ok(still.reduce((sum, s) => sum + pool.length[s], 0) <= depth + 1400, 'there is none so deep');
+              break;
+            }
+            const bucketSlots = alive(pool, head);
+            const at = bucketSlots.indexOf(slot);
+            assert.ok(at >= 0);
+            assert.ok(
+              bucketSlots.slice(0, at).reduce((sum, s) => sum + pool.length[s], 0) >= depth,
+              'as deep as asked',
+            );
+            assert.equal(queue.takeEarly(path), slot);
+            leave(slot);
+            early++;
+          }
+        }
+        for (let slot = queue.peek(nowUs); slot !== NONE; slot = queue.peek(nowUs)) leave(queue.take());
+        assert.equal(pool.free, SLOTS);
+        assert.deepEqual([queue.packets, queue.bytes], [0, 0]);
+        for (const b of [0, 1, 2]) {
+          const own = left.filter((p) => p.bucket === b).sort((x, y) => x.sequence - y.sequence);
+          own.forEach((p, i) => {
+            assert.equal(p.sequence, i, 'no number is missing, none is twice');
+            if (i > 0) assert.ok(p.id > own[i - 1].id, 'in the order of arrival');
+          });
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+  assert.ok(early > 1000, `${early} left early`);
+});
+
+/** The slots of a bucket, from its head on. */
+function alive(pool: PacketPool, head: number): number[] {
+  const out: number[] = [];
+  for (let slot = head; slot !== NONE; slot = pool.next[slot]) out.push(slot);
+  return out;
+}
+
+test('a new association numbers what waits from 0 again', () => {
+  const bench = new Bench(LIMIT);
+  for (let i = 0; i < 20; i++) bench.offer(i, 5, 1000, false, 0);
+  bench.pool.give(bench.queue.peek(0) === NONE ? NONE : bench.queue.take());
+  bench.queue.peek(0);
+  assert.notEqual(bench.queue.peekEarly(0, 5000), NONE);
+  bench.pool.give(bench.queue.takeEarly(0));
+  bench.queue.restart();
+  for (let n = 0; n < 18; n++) {
+    const slot = bench.queue.peek(0);
+    bench.queue.take();
+    assert.equal(bench.pool.sequence[slot], n);
+    bench.pool.give(slot);
+  }
+});

@@ -321,6 +321,8 @@ export class TcpFlow {
     this.friendly += ((3 * (1 - BETA)) / (1 + BETA)) * (newly / this.cwnd);
     if (target > this.cwnd) this.cwnd += (newly * (target - this.cwnd)) / this.cwnd;
     else this.cwnd += newly / (100 * this.cwnd);
+    // Linux: as long as no loss has been seen, at least 5 % a round trip.
+    if (this.wMax === 0) this.cwnd += newly / 20;
     this.cwnd = Math.min(Math.max(this.cwnd, this.friendly), this.maxWindow);
   }
 
