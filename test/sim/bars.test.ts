@@ -1,0 +1,108 @@
+/**
+ * What the bond must reach, in simulation, so that a change that spoils it is seen at once: the cases of bench/sim.ts, shorter. The
+ * bars are those for the real thing; simulated links leave more room above them than these.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { LinkSettings } from '../../src/lab/link.ts';
+import { Ping, UdpStream } from './apps.ts';
+import { Pair, type SimLink } from './pair.ts';
+import { TcpFlow } from './tcp.ts';
+
+const SECOND = 1e6;
+const START_US = 1 * SECOND;
+const WARM_US = START_US + 3 * SECOND;
+
+function link(downMbit: number, upMbit: number, delayMs: number, more?: Partial<LinkSettings>): SimLink {
+  const oneWay = (mbit: number) => ({ rateBps: mbit * 1e6, delayUs: delayMs * 1e3, queueUs: 60_000, ...more });
+  return { down: oneWay(downMbit), up: oneWay(upMbit) };
+}
+
+const CASES: { name: string; links: SimLink[]; bar: number; pingMs: number }[] = [
+  { name: '12 + 12', links: [link(12, 12, 5), link(12, 12, 5)], bar: 0.96, pingMs: 40 },
+  { name: '48/12 at 8 ms + 12/3 at 45 ms', links: [link(48, 12, 8), link(12, 3, 45)], bar: 0.94, pingMs: 50 },
+  { name: '50 + 50', links: [link(50, 50, 10), link(50, 50, 10)], bar: 0.97, pingMs: 50 },
+  { name: '50 + 20', links: [link(50, 50, 10), link(20, 20, 10)], bar: 0.97, pingMs: 50 },
+  { name: '50 at 5 ms + 50 at 30 ms', links: [link(50, 50, 5), link(50, 50, 30)], bar: 0.96, pingMs: 40 },
+  {
+    name: '50 + 50, one with 1 % loss',
+    links: [link(50, 50, 10), link(50, 50, 10, { lossRate: 0.01 })],
+    bar: 0.9,
+    pingMs: 50,
+  },
+  {
+    name: '8 links of 10, 5 to 40 ms',
+    links: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => link(10, 10, 5 * i)),
+    bar: 0.9,
+    pingMs: 40,
+  },
+  { name: '1 + 1', links: [link(1, 1, 10), link(1, 1, 10)], bar: 0.9, pingMs: 90 },
+];
+
+for (const c of CASES) {
+  test(`one TCP flow over ${c.name}: ${100 * c.bar} % of the limit, and a ping that stays short`, () => {
+    for (const isUp of c.name.startsWith('48') ? [false, true] : [false]) {
+      const pair = new Pair({ links: c.links });
+      const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: START_US });
+      const ping = new Ping(pair, 9, 9, 50_000);
+      ping.sinceUs = WARM_US;
+      pair.run(WARM_US);
+      const before = tcp.goodputBytes;
+      pair.run(WARM_US + 5 * SECOND);
+      const bps = ((tcp.goodputBytes - before) * 8) / 5;
+      const limit = c.links.reduce((sum, l) => sum + (isUp ? l.up : l.down).rateBps, 0) * (1392 / 1500);
+      assert.ok(bps >= c.bar * limit, `${isUp ? 'up' : 'down'}: ${((100 * bps) / limit).toFixed(1)} %`);
+      assert.ok(ping.rttUs.quantile(0.95) < 1000 * c.pingMs, `ping p95 ${ping.rttUs.quantile(0.95)} µs`);
+    }
+  });
+}
+
+test('a link cut in mid-transfer: TCP and a call pause less than 0.3 s, the call loses nothing, and the link is soon used again', () => {
+  for (const links of [CASES[0].links, CASES[2].links, CASES[4].links]) {
+    for (const which of [0, 1]) {
+      const pair = new Pair({ links });
+      const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US });
+      const call = new UdpStream(pair, false, 2, 2, 200, 20_000);
+      pair.run(WARM_US);
+      tcp.sinceUs = pair.nowUs;
+      call.sinceUs = pair.nowUs;
+      pair.cut(which);
+      pair.run(pair.nowUs + 2 * SECOND);
+      pair.restore(which);
+      const backUs = pair.nowUs;
+      pair.runUntil(() => pair.isUp, 2 * SECOND);
+      assert.ok(pair.nowUs - backUs < SECOND);
+      pair.run(pair.nowUs + SECOND);
+      assert.ok(tcp.longestStallUs < 300_000, `TCP ${tcp.longestStallUs} µs`);
+      assert.ok(call.longestGapUs < 300_000, `call ${call.longestGapUs} µs`);
+      call.stop();
+      pair.run(pair.nowUs + SECOND);
+      assert.equal(call.received, call.sent);
+    }
+  }
+});
+
+test('a link that halves, and one that doubles, is followed', () => {
+  for (const factor of [0.5, 2]) {
+    const pair = new Pair({ links: CASES[2].links });
+    const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US });
+    pair.run(WARM_US);
+    pair.down[0].set({ rateBps: factor * 50e6 });
+    pair.run(pair.nowUs + SECOND);
+    const before = tcp.goodputBytes;
+    pair.run(pair.nowUs + 3 * SECOND);
+    const share = ((tcp.goodputBytes - before) * 8) / 3 / ((50e6 + factor * 50e6) * (1392 / 1500));
+    assert.ok(share > 0.9, `${factor}: ${share}`);
+  }
+});
+
+test('who only acknowledges keeps what is known of the way back', () => {
+  const pair = new Pair({ links: CASES[4].links });
+  const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US });
+  pair.run(20 * SECOND);
+  assert.ok(tcp.delivered > 100_000);
+  // What the router sends is acknowledgements, less than 1 Mbit/s of 100.
+  for (const path of pair.router.peer.bond.paths) {
+    if (path !== undefined) assert.ok(path.rate.capacity * 8 > 3, `${path.rate.capacity * 8} Mbit/s`);
+  }
+});
