@@ -22,6 +22,8 @@ export const BUCKETS = 1024;
 const INTERVAL_US = 100_000;
 /** Bytes a bucket may send in a turn: one full packet. Source: RFC 8290 §4.1.1. */
 const QUANTUM_BYTES = 1514;
+/** A packet that waited so long, because no path was up, is of no use to anybody any more. */
+const MAX_WAIT_US = 1_000_000;
 /** A bucket with less than this waiting is not judged by CoDel: it cannot be standing. */
 const MIN_BACKLOG_BYTES = 3028;
 
@@ -39,6 +41,7 @@ export class FlowQueue {
   bytes = 0;
   droppedByCodel = 0;
   droppedByLimit = 0;
+  droppedByAge = 0;
   markedByCodel = 0;
   /** How long a packet may wait without being judged too late, µs; set by the bond from its paths. */
   targetUs = 15_000;
@@ -114,6 +117,7 @@ export class FlowQueue {
         this.append(OLD, b);
         continue;
       }
+      this.expire(b, nowUs);
       this.judge(b, nowUs);
       if (this.head[b] === NONE) {
         this.removeHead(fromNew);
@@ -226,6 +230,14 @@ export class FlowQueue {
   clear(): void {
     for (let b = 0; b < BUCKETS; b++) {
       while (this.head[b] !== NONE) this.pool.give(this.pop(b));
+    }
+  }
+
+  private expire(b: number, nowUs: number): void {
+    const { pool } = this;
+    while (this.head[b] !== NONE && this.mark[b] === NONE && nowUs - pool.queuedUs[this.head[b]] > MAX_WAIT_US) {
+      pool.give(this.pop(b));
+      this.droppedByAge++;
     }
   }
 

@@ -33,6 +33,8 @@ const RATE_LEAST_BYTES = 12_000;
 /** The queue is drained once in this time, or the base delay would creep up to it. */
 const DRAIN_EVERY_US = 3_000_000;
 const DRAIN_GAIN = 0.6;
+/** A queue of which so much is left after it should have been drained is none. */
+const KEPT = 0.6;
 const STARTUP_GAIN = 2;
 /** Startup ends after this many rounds without a quarter's growth. Source: BBR (draft-cardwell-iccrg-bbr-congestion-control §4.3.1.1). */
 const STARTUP_FLAT_ROUNDS = 3;
@@ -124,6 +126,8 @@ export class RateControl {
   private heavyRate = 0;
   private drainedUs = 0;
   private drainUntilUs = 0;
+  private drainFromUs = 0;
+  private checkUs = Number.POSITIVE_INFINITY;
   private stuckSinceUs = 0;
   private stuckQueueUs = 0;
 
@@ -228,13 +232,23 @@ export class RateControl {
     this.mode = DRAIN;
     this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
     this.drainedUs = nowUs;
+    this.drainFromUs = this.queueUs;
   }
 
   private drain(nowUs: number): void {
     this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
     if (this.queueUs > this.targetUs() && nowUs < this.drainUntilUs) return;
+    if (this.isNotOurs()) {
+      // What looked like the end of the link was its own delay: the search goes on.
+      this.rebase(nowUs);
+      this.mode = STARTUP;
+      this.flatRounds = 0;
+      this.heavyRounds = 0;
+      return;
+    }
     this.mode = CRUISE;
     this.drainUntilUs = 0;
+    this.checkUs = Number.POSITIVE_INFINITY;
     this.stuckSinceUs = nowUs;
     this.quietRounds = 0;
     this.heavyRounds = 0;
@@ -259,6 +273,12 @@ export class RateControl {
       // Open loop: the queue is known, so the time to empty it is; waiting to see it empty would waste a round trip.
       this.drainUntilUs = nowUs + this.queueUs / (1 - DRAIN_GAIN) + 1_000;
       this.drainedUs = nowUs;
+      this.drainFromUs = this.queueUs;
+      this.checkUs = this.drainUntilUs + srttUs + this.standingWindowUs(srttUs) / 2;
+    }
+    if (nowUs >= this.checkUs) {
+      this.checkUs = Number.POSITIVE_INFINITY;
+      if (this.drainFromUs > target && this.isNotOurs()) this.rebase(nowUs);
     }
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
@@ -318,13 +338,20 @@ export class RateControl {
     if (gain > 0.85 || this.queueUs < this.stuckQueueUs * 0.8) {
       this.stuckSinceUs = nowUs;
       this.stuckQueueUs = this.queueUs;
-    } else if (nowUs - this.stuckSinceUs > STUCK_US) {
-      this.baseUs = this.delayUs;
-      this.baseBeforeUs = this.delayUs;
-      this.baseSinceUs = nowUs;
-      this.queueUs = 0;
-      this.stuckSinceUs = nowUs;
-    }
+    } else if (nowUs - this.stuckSinceUs > STUCK_US) this.rebase(nowUs);
+  }
+
+  /** Whether the queue has hardly shrunk although we sent less than the link carries and all of it arrived: then it is no queue of ours. */
+  private isNotOurs(): boolean {
+    return this.queueUs > KEPT * this.drainFromUs && !this.grows && this.rate > 0;
+  }
+
+  private rebase(nowUs: number): void {
+    this.baseUs = this.delayUs;
+    this.baseBeforeUs = this.delayUs;
+    this.baseSinceUs = nowUs;
+    this.queueUs = 0;
+    this.stuckSinceUs = nowUs;
   }
 
   private endRound(): void {

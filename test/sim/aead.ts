@@ -50,15 +50,16 @@ class CheapKey implements AeadKey {
 
   private tag(hi: number, lo: number, aadOff: number, aadLen: number, off: number, len: number): number {
     const { view } = this.memory;
-    let h = this.seed ^ Math.imul(hi + 1, 0x9e3779b1) ^ Math.imul(lo | 0, 0x85ebca6b) ^ len;
-    // Mixed first: the packet number is in the header, too, and a change of its highest bit would cancel itself out.
-    h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
-    h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
+    let h = this.seed ^ len;
     for (let i = 0; i < aadLen; i += 4) h = Math.imul(h ^ view.getInt32(aadOff + i), 0x01000193);
     const words = len & ~3;
     let i = 0;
     for (; i < words; i += 4) h = Math.imul(h ^ view.getInt32(off + i), 0x01000193);
     for (; i < len; i++) h = Math.imul(h ^ view.getUint8(off + i), 0x01000193);
+    // The nonce comes last and well mixed: it stands in the header too, and the two must not cancel out.
+    h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+    h = Math.imul(h ^ (h >>> 15) ^ (lo | 0), 0x846ca68b);
+    h = Math.imul(h ^ (h >>> 16) ^ (hi + 1), 0x2c1b3c6d);
     return (h ^ (h >>> 15)) >>> 0;
   }
 }

@@ -156,7 +156,9 @@ export class End {
 
   writeTun(): void {
     const { pool } = this.endpoint;
-    for (let slot = this.endpoint.pollDelivered(); slot !== NONE; slot = this.endpoint.pollDelivered()) {
+    let slot = this.endpoint.pollDelivered();
+    if (slot === NONE) return;
+    for (; slot !== NONE; slot = this.endpoint.pollDelivered()) {
       const at = pool.packetAt(slot);
       const flow = this.memory.view.getUint16(at + 20);
       const handler = this.handlers.get(flow);

@@ -54,6 +54,7 @@ export class TcpFlow {
   readonly segmentBytes: number;
 
   private stopped = false;
+  private retrying = false;
   private readonly pair: Pair;
   private readonly o: TcpOptions;
   private readonly maxWindow: number;
@@ -98,6 +99,7 @@ export class TcpFlow {
   private unacked = 0;
   private echoUs = 0;
   private ackTimer = 0;
+  private ackArmed = false;
   private lastProgressUs = 0;
   private readonly blocks: number[] = [];
 
@@ -162,9 +164,13 @@ export class TcpFlow {
       this.ack(this.echoUs);
       return;
     }
-    const timer = ++this.ackTimer;
+    if (this.ackArmed) return;
+    this.ackArmed = true;
+    const timer = this.ackTimer;
     this.pair.events.after(DELAYED_ACK_US, () => {
+      this.ackArmed = false;
       if (timer === this.ackTimer && this.unacked > 0) this.ack(this.echoUs);
+      else this.endBatch();
     });
   }
 
@@ -365,7 +371,12 @@ export class TcpFlow {
       if (!this.transmit(seq, again)) {
         // The device is full: the kernel tells TCP, which tries again a little later and does not count it as a loss.
         this.resendFrom = Math.min(this.resendFrom, seq);
-        this.pair.events.after(1_000, () => this.push());
+        if (this.retrying) return;
+        this.retrying = true;
+        this.pair.events.after(1_000, () => {
+          this.retrying = false;
+          this.push();
+        });
         return;
       }
       if (again) {

@@ -14,7 +14,7 @@ import { type End, Pair, type SimLink } from './pair.ts';
 import { TcpFlow } from './tcp.ts';
 
 /** As many are lived through in the suite; WORLDS=FROM-TO lives through others. */
-const WORLDS = (process.env.WORLDS ?? '1-40').split('-').map(Number);
+const WORLDS = (process.env.WORLDS ?? '1-120').split('-').map(Number);
 const SECOND = 1e6;
 
 function pick<T>(random: Random, from: readonly T[]): T {

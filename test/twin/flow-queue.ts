@@ -27,6 +27,7 @@ const bytesOf = (packets: Waiting[]): number => packets.reduce((sum, p) => sum +
 export class SlowFlowQueue {
   readonly dropped: number[] = [];
   readonly shed: number[] = [];
+  readonly expired: number[] = [];
   readonly marked: number[] = [];
   targetUs = 15_000;
   limitBytes = Number.POSITIVE_INFINITY;
@@ -92,6 +93,9 @@ export class SlowFlowQueue {
 
   /** RFC 8289 §5.5; a mark takes the place of a drop when the packet allows it (RFC 8290 §4.2). */
   private dequeue(flow: Flow, nowUs: number): Waiting | undefined {
+    while (flow.packets.length > 0 && nowUs - flow.packets[0].sinceUs > 1_000_000) {
+      this.expired.push((flow.packets.shift() as Waiting).id);
+    }
     let ok = this.okToDrop(flow, nowUs);
     if (flow.dropping) {
       if (!ok) flow.dropping = false;
