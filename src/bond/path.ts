@@ -271,6 +271,9 @@ export class Path {
     const largest = this.replay.largest;
     if (packetNumber === largest) this.largestArrivalUs = nowUs;
     if (!eliciting) return;
+    // What comes over a path that was thought dead is a reason to ask at once.
+    if ((this.state === 'suspect' || this.state === 'down') && nowUs - this.lastSentUs > MIN_PTO_US)
+      this.nextProbeUs = nowUs;
     if (this.unacked++ === 0) {
       this.ackDeadlineUs = nowUs + Math.max(MIN_ACK_DELAY_US, Math.min(MAX_ACK_DELAY_US, this.srttUs / 4));
     }
@@ -347,7 +350,7 @@ export class Path {
       if (this.sentState[pn & MASK] === IN_FLIGHT && this.sentBytes[pn & MASK] > BASE_MTU) this.silentLarge++;
     }
     this.surrender(nowUs);
-    this.nextProbeUs = nowUs + this.ptoUs();
+    this.nextProbeUs = nowUs + Math.min(this.ptoUs(), DOWN_PROBE_US);
     this.setState('suspect', nowUs);
   }
 
@@ -356,7 +359,9 @@ export class Path {
     this.ptoCount++;
     if (this.state === 'suspect') {
       this.nextProbeUs = nowUs + MIN_PTO_US * 2 ** Math.min(this.ptoCount, 3);
-      if (this.ptoCount > DOWN_AFTER_PTOS && nowUs - this.suspectSinceUs > DOWN_AFTER_US) this.setState('down', nowUs);
+      const silentUs = nowUs - this.suspectSinceUs;
+      if (this.ptoCount > DOWN_AFTER_PTOS && silentUs > Math.max(DOWN_AFTER_US, this.srttUs))
+        this.setState('down', nowUs);
     } else {
       this.nextProbeUs = nowUs + (nowUs - this.suspectSinceUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : DOWN_PROBE_US);
     }
