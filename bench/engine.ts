@@ -5,9 +5,9 @@
  * one core that do both ends' work.
  */
 import { heapMemory, type Memory } from '../src/base/memory.ts';
-import { Transmit } from '../src/bond/bond.ts';
 import { Endpoint, type Peer } from '../src/bond/endpoint.ts';
 import { NONE, SLOT_BYTES } from '../src/bond/pool.ts';
+import { Transmit } from '../src/bond/sender.ts';
 import { nodeHandshakeCrypto } from '../src/io/crypto.ts';
 import { ENDPOINT_BYTES, writeEndpoint } from '../src/io/endpoint.ts';
 import { openNullAead } from '../test/sim/aead.ts';

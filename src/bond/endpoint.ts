@@ -34,9 +34,10 @@ import {
   TYPE_INITIATION,
   TYPE_RESPONSE,
 } from '../wire/header.ts';
-import { Bond, type BondOwner, type DatagramDrop, type Transmit } from './bond.ts';
+import { Bond, type BondOwner, type DatagramDrop } from './bond.ts';
 import { ENDPOINT_BYTES, type Path, type PathState } from './path.ts';
 import { DATA_HEADER_AT, MAX_PACKET_BYTES, NONE, PacketPool, SLOT_BYTES } from './pool.ts';
+import type { Transmit } from './sender.ts';
 import { Session } from './session.ts';
 
 /** Handshake messages that wait to be sent; more are not made. */

@@ -461,7 +461,7 @@ test('both path MTUs shrink: packets that nobody can carry do not block the othe
   const { received } = small;
   pair.run(pair.nowUs + 5 * SECOND);
   assert.ok(small.received > received + 2450, `${small.received - received}`);
-  assert.ok(pair.server.peer.bond.tooLarge > 1000);
+  assert.ok(pair.server.peer.bond.sender.tooLarge > 1000);
   large.stop();
   small.stop();
   settle(pair);

@@ -9,9 +9,9 @@
  */
 import { heapMemory, type Memory } from '../../src/base/memory.ts';
 import { type Random, seeded } from '../../src/base/random.ts';
-import { Transmit } from '../../src/bond/bond.ts';
 import { Endpoint, type EndpointEvent, type Peer } from '../../src/bond/endpoint.ts';
 import { NONE, PACKET_AT, SLOT_BYTES } from '../../src/bond/pool.ts';
+import { Transmit } from '../../src/bond/sender.ts';
 import { nodeHandshakeCrypto } from '../../src/io/crypto.ts';
 import { ENDPOINT_BYTES, ENDPOINT_SOCKET, readEndpoint, writeEndpoint } from '../../src/io/endpoint.ts';
 import { DROPPED, LinkModel, type LinkSettings } from '../../src/lab/link.ts';

@@ -8,10 +8,10 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type AddressBytes, printAddress } from '../../base/address.ts';
 import { assert } from '../../base/error.ts';
-import { Transmit } from '../../bond/bond.ts';
 import { Endpoint, type Peer } from '../../bond/endpoint.ts';
 import { FLAG_CHECKSUM_PARTIAL, NONE, SLOT_BYTES } from '../../bond/pool.ts';
 import { BUCKETS } from '../../bond/queue.ts';
+import { Transmit } from '../../bond/sender.ts';
 import { hasAes, openAead } from '../../io/aead.ts';
 import { type Arena, openArena } from '../../io/arena.ts';
 import { nodeHandshakeCrypto } from '../../io/crypto.ts';

@@ -1,0 +1,99 @@
+/**
+ * What follows from all paths of a bond together: the inner MTU, the best path for a control datagram, and what the queues should allow for.
+ */
+import { DATA_OVERHEAD_BYTES } from '../wire/header.ts';
+import type { Grouper } from './grouper.ts';
+import { MAX_ACK_DELAY_US, type Path } from './path.ts';
+import { MAX_PACKET_BYTES } from './pool.ts';
+import type { FlowQueue } from './queue.ts';
+import type { ReorderBuffer } from './reorder.ts';
+
+/** Paths by id. */
+export type Paths = readonly (Path | undefined)[];
+
+/** Wait in the queue that a bulk flow needs to keep the paths busy through its own back-offs, µs. */
+const CODEL_BASE_US = 15_000;
+/** What may wait in all, as time at the rate of all paths, and the least that may. */
+const QUEUE_LIMIT_US = 200_000;
+const QUEUE_LIMIT_LEAST_BYTES = 30_000;
+/** A bulk flow is delivered in so many groups a round trip of the fastest path at least, and none waits longer. */
+const GROUPS_A_ROUND = 6;
+const GROUP_MOST_US = 2_500;
+/** IPv6 needs a link of 1,280 bytes (RFC 8200 §5): the inner MTU never falls below. */
+const MIN_INNER_MTU = 1280;
+
+/**
+ * The largest inner packet that every path in use can carry; 0 while that is not known. `peerMtu` is what the peer says of its own
+ * direction, 0 if it has not.
+ */
+export function innerMtuOf(paths: Paths, peerMtu: number): number {
+  let least = 0;
+  for (const p of paths) {
+    if (p === undefined || p.state === 'closed' || p.state === 'waiting' || !p.mtu.found) continue;
+    const mtu = p.mtu.bytes - p.outerBytes - DATA_OVERHEAD_BYTES;
+    if (least === 0 || mtu < least) least = mtu;
+  }
+  if (least === 0) return 0;
+  if (peerMtu !== 0) least = Math.min(least, peerMtu);
+  return Math.max(MIN_INNER_MTU, Math.min(least, MAX_PACKET_BYTES));
+}
+
+/** The path that is up and has the least round trip. */
+export function bestUp(paths: Paths): Path | undefined {
+  let best: Path | undefined;
+  for (const p of paths) {
+    if (p?.isUp && (best === undefined || p.srttUs < best.srttUs)) best = p;
+  }
+  return best;
+}
+
+/** Whether no path that is up, or whose size is still being searched, carries an inner packet of this length. */
+export function isTooLarge(paths: Paths, length: number): boolean {
+  let isUp = false;
+  for (const p of paths) {
+    if (p === undefined || !p.isUp) continue;
+    if (!p.mtu.found || length + DATA_OVERHEAD_BYTES + p.outerBytes <= p.mtu.bytes) return false;
+    isUp = true;
+  }
+  return isUp;
+}
+
+/** Sets what the flow queue, the reorder buffer and the grouper should allow for, from the paths as they are now. */
+export function retune(
+  paths: Paths,
+  queue: FlowQueue,
+  reorder: ReorderBuffer,
+  grouper: Grouper,
+  groups: boolean,
+): void {
+  let least = Number.POSITIVE_INFINITY;
+  let most = Number.NEGATIVE_INFINITY;
+  let rtt = 0;
+  let pto = 0;
+  let fastest = Number.POSITIVE_INFINITY;
+  let capacity = 0;
+  let settled = true;
+  for (const p of paths) {
+    if (p === undefined || (p.state !== 'up' && p.state !== 'suspect')) continue;
+    // A suspect path's packets, or what is sent again for them, are still to come.
+    rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
+    pto = Math.max(pto, p.srttUs + 4 * p.rttvarUs + MAX_ACK_DELAY_US);
+    if (!p.isUp) continue;
+    least = Math.min(least, p.rate.delayUs);
+    most = Math.max(most, p.rate.delayUs);
+    fastest = Math.min(fastest, p.minRttUs);
+    capacity += p.rate.capacity;
+    if (!p.rate.settled) settled = false;
+  }
+  if (capacity === 0) return;
+  const spread = Math.min(most - least, 400_000);
+  // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
+  // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
+  queue.targetUs = CODEL_BASE_US + spread + 0.43 * Math.min(400_000, fastest + spread);
+  queue.limitBytes = settled
+    ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * Math.max(QUEUE_LIMIT_US + spread, 2 * queue.targetUs))
+    : Number.POSITIVE_INFINITY;
+  grouper.windowUs = groups ? Math.min(GROUP_MOST_US, fastest / GROUPS_A_ROUND) : 0;
+  reorder.spreadUs = Math.min(250_000, spread + pto + 30_000);
+  reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
+}
