@@ -4,30 +4,32 @@
  *
  *   TUN ──read──▶ Segmenter ──slots──▶ Endpoint ──pollTransmit──▶ run ──sendmsg (UDP_SEGMENT)──▶ socket of the link
  *   TUN ◀─writev─ Coalescer ◀─pollDelivered── Endpoint ◀──datagrams── recvmmsg (UDP_GRO) ◀────── socket of the link
+ *
+ * Its rooms: doors.ts (sockets), roster.ts (peers, and whose a packet is), report.ts (what the main thread is told).
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { type AddressBytes, printAddress } from '../../base/address.ts';
 import { assert } from '../../base/error.ts';
-import { Endpoint, type Peer } from '../../bond/endpoint.ts';
+import { Endpoint } from '../../bond/endpoint.ts';
 import { FLAG_CHECKSUM_PARTIAL, NONE, SLOT_BYTES } from '../../bond/pool.ts';
 import { BUCKETS } from '../../bond/queue.ts';
 import { Transmit } from '../../bond/sender.ts';
 import { hasAes, openAead } from '../../io/aead.ts';
 import { type Arena, openArena } from '../../io/arena.ts';
 import { nodeHandshakeCrypto } from '../../io/crypto.ts';
-import { ENDPOINT_BYTES, readEndpoint, writeEndpoint } from '../../io/endpoint.ts';
 import { EAGAIN, EMSGSIZE, ENOBUFS } from '../../io/libc.ts';
 import { drainWake, POLLIN, POLLOUT, Poller, sharpenTimers } from '../../io/poll.ts';
-import { closeSocket, type UdpSocket } from '../../io/socket.ts';
+import type { UdpSocket } from '../../io/socket.ts';
 import { openTun, TUN_READ_BYTES, type Tun } from '../../io/tun.ts';
 import { UdpIo } from '../../io/udp.ts';
 import { ACCEPTED, COALESCE_SCRATCH_BYTES, Coalescer, NO_RUN } from '../../packet/coalesce.ts';
 import { setCe } from '../../packet/inner.ts';
 import { Segmenter } from '../../packet/offload.ts';
-import type { BackendSettings, LinkSettings } from '../backend.ts';
-import { Board, STATES } from './board.ts';
+import type { BackendSettings } from '../backend.ts';
+import { Board } from './board.ts';
+import { Doors } from './doors.ts';
 import { type FromPump, type PumpData, printError, type ToPump } from './message.ts';
-import { NO_PEER, Routes } from './routes.ts';
+import { Report } from './report.ts';
+import { Roster } from './roster.ts';
 
 const POOL_SLOTS = 16_384;
 const ARENA_BYTES = POOL_SLOTS * SLOT_BYTES + (16 << 20);
@@ -42,9 +44,6 @@ const RUN_BYTES = 65_536 + 4096;
 const LONGEST_WAIT_US = 50_000;
 /** How often counters are published. */
 const TICK_US = 100_000;
-const DROPS_EVERY_US = 1_000_000;
-/** A stranger's handshakes are worth a log line so often. */
-const STRANGER_LOG_US = 10_000_000;
 const SEND_RETRIES = 4;
 const CLOSE_LINGER_US = 50_000;
 
@@ -56,10 +55,12 @@ const nowUs = (): number => performance.now() * 1000;
 
 class Pump {
   private readonly arena: Arena = openArena(ARENA_BYTES);
-  private readonly board = new Board(boardBuffer);
   private readonly tun: Tun;
   private readonly udp: UdpIo;
   private readonly endpoint: Endpoint;
+  private readonly doors: Doors;
+  private readonly roster: Roster;
+  private readonly report: Report;
   private readonly segmenter: Segmenter;
   private readonly coalescer: Coalescer;
   private readonly poller: Poller;
@@ -67,26 +68,15 @@ class Pump {
   private readonly out = new Transmit();
   private readonly giant: number;
   private readonly run: number;
-  private readonly record: number;
   private readonly scratch: number;
   private readonly hashSeed: number;
   private readonly toGive = new Int32Array(WRITE_BATCH);
 
   private settings: BackendSettings;
-  private sockets: UdpSocket[] = [];
-  private readonly socketByNumber: (UdpSocket | undefined)[] = new Array(256).fill(undefined);
   private pollIndex: number[] = [];
   private tunIndex = 0;
   private wakeIndex = 0;
-  private routes = new Routes();
-  private readonly linkOfSocket = new Map<number, LinkSettings>();
-  private innerMtu = 0;
-  private strangerUs = Number.NEGATIVE_INFINITY;
-  private dropsUs = 0;
-  private lastDrops = '';
-  private readonly lastAddresses = new Map<string, string>();
   private stopping = false;
-  private readonly counts: Record<string, number> = {};
 
   constructor(settings: BackendSettings) {
     const { arena } = this;
@@ -105,13 +95,17 @@ class Pump {
       wallOffsetUs: Date.now() * 1000 - nowUs(),
       markCe: (at) => setCe(arena, at),
     });
+    this.doors = new Doors(arena, this.udp, this.endpoint, settings, (error) =>
+      say({ kind: 'log', level: 'error', text: printError(error).text }),
+    );
+    this.roster = new Roster(arena, this.endpoint);
+    this.report = new Report(arena, this.endpoint, new Board(boardBuffer), say);
     this.segmenter = new Segmenter(arena, this.tun.vnetHeaderBytes);
     this.coalescer = new Coalescer(arena, arena.take('coalesce', COALESCE_SCRATCH_BYTES), this.tun.offload);
     this.poller = new Poller(arena, 300);
     this.sendPoller = new Poller(arena, 1);
     this.giant = arena.take('giant', TUN_READ_BYTES, 4096);
     this.run = arena.take('run', RUN_BYTES, 4096);
-    this.record = arena.take('record', ENDPOINT_BYTES);
     this.scratch = arena.take('scratch', 64);
     this.hashSeed = Buffer.from(nodeHandshakeCrypto.random(4)).readInt32LE();
   }
@@ -124,11 +118,9 @@ class Pump {
   /** Opens the sockets and adds the peers. @throws YokeError when a port is taken. */
   open(): void {
     const now = nowUs();
-    if (this.settings.role === 'server') this.listen();
-    this.setPeers(this.settings, now);
-    for (const link of this.settings.links) {
-      if (link.usable) this.openLink(link, now);
-    }
+    this.roster.apply(this.settings, now);
+    this.report.tellRoster(this.roster.names);
+    this.doors.open(now);
     this.watch();
     sharpenTimers();
   }
@@ -141,8 +133,8 @@ class Pump {
       const before = nowUs();
       const until = more ? before : Math.min(this.endpoint.pollTimeout(), nextTickUs, before + LONGEST_WAIT_US);
       this.poller.wait(Math.max(0, until - before) * 1000);
-      for (let i = 0; i < this.sockets.length; i++) {
-        if (this.poller.ready(this.pollIndex[i]) !== 0) this.receive(this.sockets[i]);
+      for (let i = 0; i < this.doors.all.length; i++) {
+        if (this.poller.ready(this.pollIndex[i]) !== 0) this.receive(this.doors.all[i]);
       }
       this.writeDelivered();
       const now = nowUs();
@@ -155,7 +147,7 @@ class Pump {
         if (this.stopping && stopUs === Number.POSITIVE_INFINITY) stopUs = now + CLOSE_LINGER_US;
       }
       if (now >= nextTickUs) {
-        this.tick(now);
+        this.report.tick(this.settings, now);
         nextTickUs = now + TICK_US;
       }
       if (now >= stopUs) return;
@@ -163,7 +155,7 @@ class Pump {
   }
 
   close(): void {
-    for (const socket of this.sockets) closeSocket(socket);
+    this.doors.close();
     this.tun.close();
   }
 
@@ -193,19 +185,19 @@ class Pump {
       if (n < 0) return;
       const count = segmenter.begin(this.giant, n);
       if (count === 0) {
-        this.count('tun-bad-packet');
+        this.report.count('tun-bad-packet');
         continue;
       }
-      const peer = this.peerOf();
+      const peer = this.roster.find(segmenter.packet);
       if (peer === undefined) {
-        this.count('tun-no-peer');
+        this.report.count('tun-no-peer');
         continue;
       }
       const bucket = segmenter.packet.flowHash(this.arena, this.hashSeed) & (BUCKETS - 1);
       const flags = segmenter.partial ? FLAG_CHECKSUM_PARTIAL : 0;
       for (let i = 0; i < count; i++) {
         if (segmenter.segmentLength(i) > 1984) {
-          this.count('tun-too-long');
+          this.report.count('tun-too-long');
           break;
         }
         const slot = pool.take();
@@ -218,22 +210,12 @@ class Pump {
     }
   }
 
-  /** Whom the packet in front of the segmenter is for. */
-  private peerOf(): Peer | undefined {
-    const { packet } = this.segmenter;
-    const first = this.arena.bytes[packet.destinationOffset];
-    if (packet.version === 6 ? first === 0xff : first >= 224) return undefined;
-    if (this.settings.role === 'router') return this.endpoint.peers[0];
-    const number = this.routes.find(this.arena, packet.destinationOffset, packet.version);
-    return number === NO_PEER ? undefined : this.endpoint.peers[number];
-  }
-
   private transmit(): boolean {
     const { endpoint, out, udp } = this;
     for (let n = 0; n < RUNS_A_TURN; n++) {
       const now = nowUs();
       if (!endpoint.pollTransmit(out, this.run, now)) return false;
-      const socket = this.socketByNumber[this.arena.bytes[out.endpointAt + 45]];
+      const socket = this.doors.byNumber[this.arena.bytes[out.endpointAt + 45]];
       if (socket === undefined) continue;
       let done = 0;
       for (let tries = 0; done < out.totalBytes && tries < SEND_RETRIES; tries++) {
@@ -243,7 +225,7 @@ class Pump {
           continue;
         }
         if (sent !== -EAGAIN && sent !== -ENOBUFS) {
-          this.count('send-refused');
+          this.report.count('send-refused');
           endpoint.transmitting?.handleSendFailure(out, sent === -EMSGSIZE, now);
           break;
         }
@@ -281,7 +263,7 @@ class Pump {
     const { coalescer, tun } = this;
     const fragments = coalescer.gather(number);
     for (let i = 0; i < fragments; i++) tun.add(coalescer.fragmentOffset[i], coalescer.fragmentLength[i]);
-    if (tun.flush() < 0) this.count('tun-write-refused');
+    if (tun.flush() < 0) this.report.count('tun-write-refused');
   }
 
   private handleMessages(now: number): void {
@@ -292,223 +274,22 @@ class Pump {
         for (const peer of this.endpoint.peers) peer.bond.setClosing();
         this.stopping = true;
       } else if (message.kind === 'set') {
-        this.apply(message.settings, now);
+        this.settings = message.settings;
+        this.roster.apply(message.settings, now);
+        this.report.tellRoster(this.roster.names);
+        this.doors.apply(message.settings, now);
+        this.watch();
         say({ kind: 'set' });
       }
     }
-  }
-
-  private apply(settings: BackendSettings, now: number): void {
-    this.setPeers(settings, now);
-    const before = new Map(this.settings.links.map((l) => [l.id, l]));
-    this.settings = settings;
-    for (const link of settings.links) {
-      const old = before.get(link.id);
-      before.delete(link.id);
-      if (old !== undefined && sameLink(old, link)) continue;
-      if (old?.usable)
-        this.closeLink(old, now, link.usable && old.device === link.device && old.localPort === link.localPort);
-      if (!link.usable) continue;
-      try {
-        this.openLink(link, now);
-      } catch (error) {
-        // The others go on; the operator reads why this one does not, and the next change tries again.
-        say({ kind: 'log', level: 'error', text: printError(error).text });
-      }
-    }
-    for (const gone of before.values()) if (gone.usable) this.closeLink(gone, now, false);
-    this.watch();
-  }
-
-  private setPeers(settings: BackendSettings, now: number): void {
-    const { endpoint } = this;
-    const key = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
-    const wanted = new Map(settings.peers.map((p) => [`${key(p.publicKey)} ${key(p.presharedKey)} ${p.name}`, p]));
-    for (const peer of [...endpoint.peers]) {
-      const id = `${key(peer.publicKey)} ${key(peer.presharedKey)} ${peer.name}`;
-      if (!wanted.delete(id)) endpoint.removePeer(peer, now);
-    }
-    for (const p of wanted.values()) endpoint.addPeer(p.name, p.publicKey, p.presharedKey);
-    this.routes = new Routes();
-    endpoint.peers.forEach((peer, number) => {
-      const { allowed } = settings.peers.find((p) => p.name === peer.name) ?? { allowed: [] };
-      for (const prefix of allowed) this.routes.add(prefix, number);
-      if (settings.role === 'server') peer.bond.allows = (at, length) => this.isAllowed(number, at, length);
-    });
-    this.lastAddresses.clear();
-    say({ kind: 'roster', peers: endpoint.peers.map((p) => p.name) });
-  }
-
-  /** A client may send only from its own addresses (cryptokey routing). */
-  private isAllowed(peer: number, at: number, length: number): boolean {
-    const version = this.arena.bytes[at] >> 4;
-    if (version === 4 ? length < 20 : version !== 6 || length < 40) return false;
-    return this.routes.find(this.arena, at + (version === 4 ? 12 : 8), version) === peer;
-  }
-
-  private listen(): void {
-    this.settings.listen.forEach(({ address, port }, number) => {
-      const family = address === undefined || address.length === 4 ? 4 : 6;
-      this.addSocket(this.udp.open({ number, family, port, address, mark: this.settings.fwmark, ...this.offloads() }));
-    });
-  }
-
-  private openLink(link: LinkSettings, now: number): void {
-    const family = link.serverAddress.length === 4 ? 4 : 6;
-    if (this.socketByNumber[link.id] === undefined) {
-      const { device, localPort, id } = link;
-      const mark = this.settings.fwmark;
-      this.addSocket(this.udp.open({ number: id, family, port: localPort, device, mark, ...this.offloads() }));
-    }
-    this.linkOfSocket.set(link.id, link);
-    writeEndpoint(this.arena.view, this.record, {
-      address: link.serverAddress,
-      port: link.serverPort,
-      local: sameFamily(link.localAddress, link.serverAddress),
-      socket: link.id,
-    });
-    const peer = this.endpoint.peers[0];
-    peer.bond.setPath(link.id, true, this.record, link.mtu, link.upBps, now);
-    if (!peer.bond.isUp) this.endpoint.setHandshakeDue(peer, now);
-  }
-
-  private closeLink(link: LinkSettings, now: number, keepSocket: boolean): void {
-    const socket = this.socketByNumber[link.id];
-    if (!keepSocket) {
-      this.endpoint.peers[0].bond.setPath(link.id, false, 0, link.mtu, undefined, now);
-      if (socket !== undefined) {
-        closeSocket(socket);
-        this.socketByNumber[link.id] = undefined;
-        this.sockets = this.sockets.filter((s) => s !== socket);
-      }
-    }
-  }
-
-  private offloads(): { segmentation: boolean; gro: boolean } {
-    return { segmentation: this.settings.offload, gro: this.settings.offload };
-  }
-
-  private addSocket(socket: UdpSocket): void {
-    this.socketByNumber[socket.number] = socket;
-    this.sockets.push(socket);
   }
 
   private watch(): void {
     this.poller.clear();
     this.wakeIndex = this.poller.add(wakeFd, POLLIN);
     this.tunIndex = this.poller.add(this.tun.fd, POLLIN);
-    this.pollIndex = this.sockets.map((s) => this.poller.add(s.fd, POLLIN));
+    this.pollIndex = this.doors.all.map((s) => this.poller.add(s.fd, POLLIN));
   }
-
-  private tick(now: number): void {
-    const { endpoint } = this;
-    for (const event of endpoint.events.splice(0)) {
-      if (event.kind === 'path') say({ kind: 'path', peer: event.peer, path: event.path, state: event.state });
-      else if (event.kind === 'established') {
-        if (!event.again) say({ kind: 'established', peer: event.peer });
-      } else if (event.kind === 'closed') say({ kind: 'log', level: 'info', text: `${event.peer} has said goodbye` });
-      else if (now - this.strangerUs > STRANGER_LOG_US) {
-        this.strangerUs = now;
-        const key = Buffer.from(event.publicKey).toString('base64');
-        const text = `handshake: expected the public key of a client, found ${key}; add a client section with it or correct the router's private key`;
-        say({ kind: 'log', level: 'warn', text });
-      }
-    }
-    let mtu = 0;
-    for (const { bond } of endpoint.peers) {
-      const own = bond.innerMtu;
-      if (own !== 0 && (mtu === 0 || own < mtu)) mtu = own;
-    }
-    if (this.settings.mtu !== undefined && mtu !== 0) mtu = Math.min(mtu, this.settings.mtu);
-    if (mtu !== 0 && mtu !== this.innerMtu) {
-      this.innerMtu = mtu;
-      say({ kind: 'mtu', innerMtu: mtu });
-    }
-    this.publish(now);
-    if (now - this.dropsUs > DROPS_EVERY_US) {
-      this.dropsUs = now;
-      const counts = { ...endpoint.drops, ...this.counts };
-      const text = JSON.stringify(counts);
-      if (text !== this.lastDrops) say({ kind: 'drops', counts });
-      this.lastDrops = text;
-    }
-  }
-
-  private publish(now: number): void {
-    const { board, endpoint } = this;
-    board.begin(endpoint.peers.length);
-    endpoint.peers.forEach((peer, i) => {
-      const { bond, current } = peer;
-      board.put(bond.isUp ? 1 : 0);
-      board.put(current === undefined ? 0 : current.cipher === 'aes-256-gcm' ? 1 : 2);
-      board.put(current === undefined ? -1 : (now - current.createdUs) / 1e6);
-      board.put(bond.innerMtu);
-      board.put(bond.counters.txBytes);
-      board.put(bond.counters.rxBytes);
-      board.put(bond.counters.txPackets);
-      board.put(bond.counters.rxPackets);
-      board.put(bond.queue.packets);
-      board.put(bond.reorder.held);
-      board.put(bond.queue.droppedByCodel);
-      board.put(bond.queue.droppedByLimit);
-      board.put(bond.reorder.reordered);
-      board.put(bond.reorder.duplicates);
-      board.put(bond.reorder.skipped);
-      bond.paths.forEach((p, id) => {
-        if (p === undefined) {
-          board.skipPath();
-          return;
-        }
-        board.put(STATES.indexOf(p.state));
-        board.put(p.srttUs / 1000);
-        board.put(Number.isFinite(p.minRttUs) ? p.minRttUs / 1000 : 0);
-        board.put(p.rate.queueUs / 1000);
-        board.put(p.rate.capacity * 8e6);
-        board.put(p.rate.pacing * 8e6);
-        board.put(p.inFlightBytes);
-        board.put(p.mtu.bytes);
-        board.put(p.txBytes);
-        board.put(p.rxBytes);
-        board.put(p.txDatagrams);
-        board.put(p.rxDatagrams);
-        board.put(p.lostDatagrams);
-        board.put(p.resentPackets);
-        this.sayAddresses(i, id, p.endpointAt, p.hasEndpoint);
-      });
-    });
-    board.end();
-  }
-
-  private sayAddresses(bond: number, path: number, at: number, known: boolean): void {
-    const e = known ? readEndpoint(this.arena.view, at) : undefined;
-    const remote = e ? `${printHost(e.address)}:${e.port}` : '';
-    const local = e?.local ? printAddress(e.local) : '';
-    const text = `${local} ${remote}`;
-    const key = `${bond}/${path}`;
-    if (this.lastAddresses.get(key) === text) return;
-    this.lastAddresses.set(key, text);
-    say({ kind: 'addresses', bond, path, local, remote });
-  }
-
-  private count(reason: string): void {
-    this.counts[reason] = (this.counts[reason] ?? 0) + 1;
-  }
-}
-
-function printHost(address: AddressBytes): string {
-  return address.length === 4 ? printAddress(address) : `[${printAddress(address)}]`;
-}
-
-function sameFamily(a: AddressBytes | undefined, b: AddressBytes): AddressBytes | undefined {
-  return a !== undefined && a.length === b.length ? a : undefined;
-}
-
-function sameLink(a: LinkSettings, b: LinkSettings): boolean {
-  return JSON.stringify(plain(a)) === JSON.stringify(plain(b));
-}
-
-function plain(l: LinkSettings): unknown {
-  return { ...l, localAddress: l.localAddress && [...l.localAddress], serverAddress: [...l.serverAddress] };
 }
 
 /** Runs until the stop message; the loop takes the later messages from the port itself. */

@@ -1,0 +1,59 @@
+/** Who the peers are, and whose an inner packet is: from the TUN by its destination, from a peer by its source (cryptokey routing). */
+import type { Memory } from '../../base/memory.ts';
+import type { Endpoint, Peer } from '../../bond/endpoint.ts';
+import type { InnerPacket } from '../../packet/inner.ts';
+import type { BackendSettings } from '../backend.ts';
+import { NO_PEER, Routes } from './routes.ts';
+
+/** The peers of an endpoint, and the prefixes that are theirs. */
+export class Roster {
+  private readonly memory: Memory;
+  private readonly endpoint: Endpoint;
+  private routes = new Routes();
+  private role: BackendSettings['role'] = 'router';
+
+  constructor(memory: Memory, endpoint: Endpoint) {
+    this.memory = memory;
+    this.endpoint = endpoint;
+  }
+
+  /** The names, in the order of the endpoint's peers. */
+  get names(): string[] {
+    return this.endpoint.peers.map((p) => p.name);
+  }
+
+  /** Adds the peers that are new, removes those that are gone; the others keep their sessions. */
+  apply(settings: BackendSettings, now: number): void {
+    const { endpoint } = this;
+    this.role = settings.role;
+    const key = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
+    const wanted = new Map(settings.peers.map((p) => [`${key(p.publicKey)} ${key(p.presharedKey)} ${p.name}`, p]));
+    for (const peer of [...endpoint.peers]) {
+      const id = `${key(peer.publicKey)} ${key(peer.presharedKey)} ${peer.name}`;
+      if (!wanted.delete(id)) endpoint.removePeer(peer, now);
+    }
+    for (const p of wanted.values()) endpoint.addPeer(p.name, p.publicKey, p.presharedKey);
+    this.routes = new Routes();
+    endpoint.peers.forEach((peer, number) => {
+      const { allowed } = settings.peers.find((p) => p.name === peer.name) ?? { allowed: [] };
+      for (const prefix of allowed) this.routes.add(prefix, number);
+      if (settings.role === 'server') peer.bond.allows = (at, length) => this.isAllowed(number, at, length);
+    });
+  }
+
+  /** Whom a packet from the TUN is for; undefined: nobody. */
+  find(packet: InnerPacket): Peer | undefined {
+    const first = this.memory.bytes[packet.destinationOffset];
+    if (packet.version === 6 ? first === 0xff : first >= 224) return undefined;
+    if (this.role === 'router') return this.endpoint.peers[0];
+    const number = this.routes.find(this.memory, packet.destinationOffset, packet.version);
+    return number === NO_PEER ? undefined : this.endpoint.peers[number];
+  }
+
+  /** A client may send only from its own addresses. */
+  private isAllowed(peer: number, at: number, length: number): boolean {
+    const version = this.memory.bytes[at] >> 4;
+    if (version === 4 ? length < 20 : version !== 6 || length < 40) return false;
+    return this.routes.find(this.memory, at + (version === 4 ? 12 : 8), version) === peer;
+  }
+}
