@@ -1,6 +1,7 @@
 /** Ways to make one device of many links, behind one interface. One contract suite runs against every implementation (test/contract/). */
 import type { AddressBytes, Prefix } from '../base/address.ts';
 import type { BondStatus, DropCounts } from '../status/status.ts';
+import type { JoinAnswer } from '../wire/join.ts';
 
 /** One link as the backend needs it: found or said, resolved to numbers. */
 export interface LinkSettings {
@@ -76,6 +77,8 @@ export type BackendEvent =
   | { kind: 'path'; peer: string; path: string; state: string }
   | { kind: 'established'; peer: string }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; text: string }
+  /** A router asks to be taken in (server); `answerJoin` answers. */
+  | { kind: 'join'; id: number; publicKey: Uint8Array; secret: Uint8Array; from: string }
   | { kind: 'failed'; error: Error };
 
 export interface BackendReport {
@@ -91,6 +94,8 @@ export interface Backend {
   /** Makes the running backend match; what did not change is not disturbed. */
   set(settings: BackendSettings): Promise<void>;
   status(): Promise<BackendReport>;
+  /** Answers a `join` event, within seconds. Left out by backends that have no such event. */
+  answerJoin?(id: number, answer: JoinAnswer): void;
   /** Says goodbye to the peers, closes the device. Idempotent. */
   stop(): Promise<void>;
 }

@@ -89,7 +89,8 @@ export class Bond implements PathOwner {
   private readonly pool: PacketPool;
   private readonly owner: BondOwner;
   private readonly opensPaths: boolean;
-  private readonly endpointsAt: number;
+  /** Its endpoint records, for its life. */
+  readonly endpointsAt: number;
   private readonly reader = new FrameReader();
   private readonly ranges = new Float64Array(64);
   private peerClockUs = Number.NaN;

@@ -32,9 +32,12 @@ import {
   TYPE_COOKIE_REPLY,
   TYPE_DATA,
   TYPE_INITIATION,
+  TYPE_JOIN_REQUEST,
   TYPE_RESPONSE,
 } from '../wire/header.ts';
+import { type JoinAnswer, JoinDoor } from '../wire/join.ts';
 import { Bond, type BondOwner, type DatagramDrop } from './bond.ts';
+import { JoinDesk } from './joins.ts';
 import { ENDPOINT_BYTES, type Path, type PathState } from './path.ts';
 import { DATA_HEADER_AT, MAX_PACKET_BYTES, NONE, PacketPool, SLOT_BYTES } from './pool.ts';
 import type { Transmit } from './sender.ts';
@@ -57,11 +60,14 @@ export type EndpointEvent =
   | { kind: 'path'; peer: string; path: number; state: PathState }
   | { kind: 'established'; peer: string; cipher: string; again: boolean }
   | { kind: 'closed'; peer: string }
-  | { kind: 'unknown-peer'; publicKey: Uint8Array; fromAt: number };
+  | { kind: 'unknown-peer'; publicKey: Uint8Array; fromAt: number }
+  /** Server: somebody asks to be taken in; `answerJoin` answers. */
+  | { kind: 'join'; id: number; publicKey: Uint8Array; secret: Uint8Array; endpoint: Uint8Array };
 
 /** One peer: its keys, its bond, its sessions. */
 export class Peer {
-  readonly name: string;
+  /** May change: nothing on the wire knows it. */
+  name: string;
   readonly publicKey: Uint8Array;
   readonly presharedKey: Uint8Array | undefined;
   readonly bond: Bond;
@@ -124,6 +130,7 @@ export class Endpoint implements BondOwner {
   private readonly publicKey: Uint8Array;
   private readonly responder: Responder;
   private readonly jar: CookieJar;
+  private readonly joins: JoinDesk;
   private readonly load = new LoadMeter();
   private readonly association: Uint8Array;
   private readonly sessions: (Session | undefined)[] = [];
@@ -136,6 +143,8 @@ export class Endpoint implements BondOwner {
   private deliveredHead = 0;
   private deliveredTail = 0;
   private turn = 0;
+  /** Records of peers that are gone, for the next ones. */
+  private readonly freeEndpoints: number[] = [];
   private readonly cipherMask = CIPHER_AES_256_GCM | CIPHER_CHACHA20_POLY1305;
   private readonly preferred: number;
 
@@ -151,6 +160,8 @@ export class Endpoint implements BondOwner {
       publicKey: this.publicKey,
     });
     this.jar = new CookieJar(options.crypto, this.publicKey);
+    const door = new JoinDoor(options.crypto, { publicKey: this.publicKey, privateKey: options.privateKey });
+    this.joins = new JoinDesk(door);
     this.association = options.crypto.random(ASSOCIATION_ID_BYTES);
     this.outEndpointAt = options.allocate(ENDPOINT_BYTES);
     this.delivered = new Int32Array(options.poolSlots + 1);
@@ -164,7 +175,7 @@ export class Endpoint implements BondOwner {
       memory: this.memory,
       pool: this.pool,
       owner: this,
-      endpointsAt: this.o.allocate(MAX_PATHS * ENDPOINT_BYTES),
+      endpointsAt: this.freeEndpoints.pop() ?? this.o.allocate(MAX_PATHS * ENDPOINT_BYTES),
       opensPaths: this.o.role === 'server',
       markCe: this.o.markCe,
     });
@@ -184,6 +195,7 @@ export class Endpoint implements BondOwner {
   removePeer(peer: Peer, nowUs: number): void {
     this.dropSessions(peer);
     peer.bond.free(nowUs);
+    this.freeEndpoints.push(peer.bond.endpointsAt);
     this.peers.splice(this.peers.indexOf(peer), 1);
   }
 
@@ -218,6 +230,9 @@ export class Endpoint implements BondOwner {
         break;
       case TYPE_COOKIE_REPLY:
         this.handleCookieReply(this.copy(at, length), fromAt, nowUs);
+        break;
+      case TYPE_JOIN_REQUEST:
+        this.handleJoinRequest(this.copy(at, length), fromAt, nowUs);
         break;
       default:
         this.drop('bad-form');
@@ -399,14 +414,7 @@ export class Endpoint implements BondOwner {
       this.drop('bad-mac1');
       return;
     }
-    if (this.load.count(nowUs)) {
-      const source = this.copy(fromAt, REMOTE_BYTES);
-      if (!this.jar.checkMac2(bytes, source, nowUs)) {
-        this.post(this.jar.cookieReply(bytes, source, nowUs), fromAt);
-        this.drop('under-load');
-        return;
-      }
-    }
+    if (!this.isWorthTheWork(bytes, fromAt, nowUs)) return;
     const opened = this.responder.open(bytes);
     if (typeof opened === 'string') {
       this.drop(opened);
@@ -434,6 +442,39 @@ export class Endpoint implements BondOwner {
     peer.next = this.install(peer, cipher, answer.sessionKeys, index, opened.senderIndex, nowUs);
     peer.nextAssociation = opened.associationId;
     this.post(answer.message, fromAt);
+  }
+
+  /** Under load, only who can be answered at the address it sends from (docs/protocol.md §3.3); the others get a cookie. */
+  private isWorthTheWork(bytes: Uint8Array, fromAt: number, nowUs: number): boolean {
+    if (!this.load.count(nowUs)) return true;
+    const source = this.copy(fromAt, REMOTE_BYTES);
+    if (this.jar.checkMac2(bytes, source, nowUs)) return true;
+    this.post(this.jar.cookieReply(bytes, source, nowUs), fromAt);
+    this.drop('under-load');
+    return false;
+  }
+
+  private handleJoinRequest(bytes: Uint8Array, fromAt: number, nowUs: number): void {
+    if (this.o.role !== 'server') {
+      this.drop('not-expected');
+      return;
+    }
+    if (!this.joins.door.checkMac1(bytes)) {
+      this.drop('bad-mac1');
+      return;
+    }
+    if (!this.isWorthTheWork(bytes, fromAt, nowUs)) return;
+    const taken = this.joins.take(bytes, this.copy(fromAt, ENDPOINT_BYTES), nowUs);
+    if (typeof taken === 'string') this.drop(taken);
+    else this.say({ kind: 'join', ...taken });
+  }
+
+  /** Server: the answer to a `join` event; nothing when it was forgotten meanwhile. */
+  answerJoin(id: number, answer: JoinAnswer, nowUs: number): void {
+    const message = this.joins.answer(id, answer, nowUs);
+    if (message === undefined) this.drop('join-too-late');
+    else if (this.outbox.length >= OUTBOX_LIMIT) this.drop('outbox-full');
+    else this.outbox.push(message);
   }
 
   private handleResponse(bytes: Uint8Array, nowUs: number): void {

@@ -11,7 +11,7 @@
 import { assert } from '../base/error.ts';
 import { TAG_BYTES } from './aead.ts';
 import type { HandshakeCrypto } from './crypto.ts';
-import { COOKIE_REPLY_BYTES, INITIATION_BYTES, TYPE_COOKIE_REPLY, VERSION } from './header.ts';
+import { COOKIE_REPLY_BYTES, INITIATION_BYTES, JOIN_REQUEST_BYTES, TYPE_COOKIE_REPLY, VERSION } from './header.ts';
 
 /** Length of mac1, mac2 and cookies. Units: bytes. */
 export const MAC_BYTES = 16;
@@ -99,15 +99,15 @@ export class CookieJar {
     this.#publicKey = publicKey;
   }
 
-  /** Whether mac2 of an initiation was made with a cookie for this source. Shape: `source` is address and port, in any encoding that is always the same. */
+  /** Whether mac2 of an initiation or join request was made with a cookie for this source. Shape: `source` is address and port, in any encoding that is always the same. */
   checkMac2(initiation: Uint8Array, source: Uint8Array, nowUs: number): boolean {
-    if (initiation.length !== INITIATION_BYTES) return false;
+    if (initiation.length !== INITIATION_BYTES && initiation.length !== JOIN_REQUEST_BYTES) return false;
     this.#rotate(nowUs);
     const given = initiation.subarray(initiation.length - MAC_BYTES);
     return this.#fits(this.#secret, initiation, source, given) || this.#fits(this.#before, initiation, source, given);
   }
 
-  /** The cookie reply to an initiation whose mac1 is valid. Shape: COOKIE_REPLY_BYTES, fresh. */
+  /** The cookie reply to an initiation or join request whose mac1 is valid. Shape: COOKIE_REPLY_BYTES, fresh. */
   cookieReply(initiation: Uint8Array, source: Uint8Array, nowUs: number): Uint8Array {
     const secret = this.#rotate(nowUs);
     const reply = new Uint8Array(COOKIE_REPLY_BYTES);

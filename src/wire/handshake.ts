@@ -169,7 +169,7 @@ export class Initiator {
   handleResponse(bytes: Uint8Array): Established | Refusal {
     if (!hasForm(bytes, TYPE_RESPONSE, RESPONSE_BYTES)) return 'bad-form';
     if (!mac1Fits(this.#crypto, this.#ownMac1Key, bytes)) return 'bad-mac1';
-    if (this.#noise === undefined || index(bytes, 4) !== this.#senderIndex) return 'not-expected';
+    if (this.#noise === undefined || readIndexAt(bytes, 4) !== this.#senderIndex) return 'not-expected';
     const second = this.#noise.readSecond(bytes.subarray(SECOND_AT, RESPONSE_BYTES - MACS_BYTES), this.#presharedKey);
     if (second === undefined) return 'not-authentic';
     const cipher = second.payload[8];
@@ -178,7 +178,7 @@ export class Initiator {
     this.#noise = undefined;
     return {
       sessionKeys: second.keys,
-      peerIndex: index(bytes, 1),
+      peerIndex: readIndexAt(bytes, 1),
       associationId: second.payload.slice(0, ASSOCIATION_ID_BYTES),
       cipher,
     };
@@ -187,7 +187,7 @@ export class Initiator {
   /** The cookie in a cookie reply to the latest initiation, for the path that the reply came on. Shape: MAC_BYTES. */
   handleCookie(bytes: Uint8Array): Uint8Array | Refusal {
     if (!hasForm(bytes, TYPE_COOKIE_REPLY, COOKIE_REPLY_BYTES)) return 'bad-form';
-    if (this.#noise === undefined || index(bytes, 1) !== this.#senderIndex) return 'not-expected';
+    if (this.#noise === undefined || readIndexAt(bytes, 1) !== this.#senderIndex) return 'not-expected';
     return openCookieReply(this.#crypto, this.#peerPublicKey, this.#mac1, bytes) ?? 'not-authentic';
   }
 }
@@ -245,7 +245,7 @@ export class Responder {
       associationId: payload.slice(8, 16),
       cipherMask: payload[16],
       preferred: payload[17],
-      senderIndex: index(bytes, 1),
+      senderIndex: readIndexAt(bytes, 1),
       noise,
     };
   }
@@ -272,22 +272,26 @@ export class Responder {
   }
 }
 
-function hasForm(bytes: Uint8Array, type: number, length: number): boolean {
+/** Whether a datagram has the length, type and version that it should have. */
+export function hasForm(bytes: Uint8Array, type: number, length: number): boolean {
   return bytes.length === length && bytes[0] === ((type << 4) | VERSION);
 }
 
-function writeFront(message: Uint8Array, type: number, senderIndex: number): void {
+/** Writes type, version and sender index. */
+export function writeFront(message: Uint8Array, type: number, senderIndex: number): void {
   message[0] = (type << 4) | VERSION;
   writeIndex(message, 1, senderIndex);
 }
 
-function writeIndex(message: Uint8Array, at: number, value: number): void {
+/** Writes an index of 24 bits. */
+export function writeIndex(message: Uint8Array, at: number, value: number): void {
   assert(value >= 0 && value < INDEX_MODULUS, 'indices have 24 bits');
   message[at] = value >> 16;
   message[at + 1] = value >> 8;
   message[at + 2] = value;
 }
 
-function index(bytes: Uint8Array, at: number): number {
+/** Reads an index of 24 bits. */
+export function readIndexAt(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 16) | (bytes[at + 1] << 8) | bytes[at + 2];
 }

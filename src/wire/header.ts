@@ -18,6 +18,8 @@ export const TYPE_RESPONSE = 2;
 export const TYPE_COOKIE_REPLY = 3;
 export const TYPE_DATA = 4;
 export const TYPE_CONTROL = 5;
+export const TYPE_JOIN_REQUEST = 6;
+export const TYPE_JOIN_ANSWER = 7;
 /** What `datagramType` says of anything that is none of ours or too short. */
 export const TYPE_NONE = 0;
 
@@ -25,6 +27,9 @@ export const TYPE_NONE = 0;
 export const INITIATION_BYTES = 156;
 export const RESPONSE_BYTES = 101;
 export const COOKIE_REPLY_BYTES = 64;
+/** Exact sizes of the datagrams of joining. Units: bytes. Source: docs/protocol.md §10. */
+export const JOIN_REQUEST_BYTES = 228;
+export const JOIN_ANSWER_BYTES = 216;
 
 /** The transport header, which is also the additional data of the AEAD. Units: bytes. */
 export const HEADER_BYTES = 8;
@@ -73,6 +78,10 @@ export function datagramType(view: DataView, off: number, length: number): numbe
       return length === RESPONSE_BYTES && (first & 15) === VERSION ? TYPE_RESPONSE : TYPE_NONE;
     case TYPE_COOKIE_REPLY:
       return length === COOKIE_REPLY_BYTES && (first & 15) === VERSION ? TYPE_COOKIE_REPLY : TYPE_NONE;
+    case TYPE_JOIN_REQUEST:
+      return length === JOIN_REQUEST_BYTES && (first & 15) === VERSION ? TYPE_JOIN_REQUEST : TYPE_NONE;
+    case TYPE_JOIN_ANSWER:
+      return length === JOIN_ANSWER_BYTES && (first & 15) === VERSION ? TYPE_JOIN_ANSWER : TYPE_NONE;
     default:
       return TYPE_NONE;
   }

@@ -90,6 +90,8 @@ test('only datagrams of a possible length and version have a type', () => {
     [0x11, 156, h.TYPE_INITIATION],
     [0x21, 101, h.TYPE_RESPONSE],
     [0x31, 64, h.TYPE_COOKIE_REPLY],
+    [0x61, 228, h.TYPE_JOIN_REQUEST],
+    [0x71, 216, h.TYPE_JOIN_ANSWER],
   ];
   for (const [first, length, type] of exact) {
     assert.equal(typeOf(first, length), type);

@@ -1,6 +1,7 @@
 /** What the two halves of the backend say to each other: rare things only; packets never, counters through the board. */
 import type { Complaint, ErrorKind } from '../../base/error.ts';
 import { YokeError } from '../../base/error.ts';
+import type { JoinAnswer } from '../../wire/join.ts';
 import type { BackendSettings } from '../backend.ts';
 
 /** What the worker is born with. */
@@ -13,6 +14,7 @@ export interface PumpData {
 export type ToPump =
   | { kind: 'start'; settings: BackendSettings }
   | { kind: 'set'; settings: BackendSettings }
+  | { kind: 'answer-join'; id: number; answer: JoinAnswer }
   | { kind: 'stop' };
 
 export interface PlainError {
@@ -33,6 +35,7 @@ export type FromPump =
   | { kind: 'path'; peer: string; path: number; state: string }
   | { kind: 'established'; peer: string }
   | { kind: 'mtu'; innerMtu: number }
+  | { kind: 'join'; id: number; publicKey: Uint8Array; secret: Uint8Array; from: string }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; text: string };
 
 /** An error as something that passes between threads. */

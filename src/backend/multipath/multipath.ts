@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { closeFd, openWake, wake } from '../../io/poll.ts';
 import type { BondStatus, PathState, PathStatus } from '../../status/status.ts';
+import type { JoinAnswer } from '../../wire/join.ts';
 import type { Backend, BackendEvent, BackendReport, BackendSettings } from '../backend.ts';
 import { Board, STATES } from './board.ts';
 import { type FromPump, parseError, type ToPump } from './message.ts';
@@ -68,6 +69,11 @@ export class MultipathBackend implements Backend {
       };
     });
     return { bonds, drops: this.drops };
+  }
+
+  answerJoin(id: number, answer: JoinAnswer): void {
+    this.worker?.postMessage({ kind: 'answer-join', id, answer } satisfies ToPump);
+    if (this.worker !== undefined) wake(this.wakeFd);
   }
 
   async stop(): Promise<void> {

@@ -280,7 +280,7 @@ class Pump {
         this.doors.apply(message.settings, now);
         this.watch();
         say({ kind: 'set' });
-      }
+      } else if (message.kind === 'answer-join') this.endpoint.answerJoin(message.id, message.answer, now);
     }
   }
 

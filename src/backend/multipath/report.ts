@@ -2,7 +2,7 @@
  * What the pump tells the main thread by itself, a few times a second: counters on the board, and messages for what is rare (events of the
  * engine, another inner MTU, drops, addresses).
  */
-import { type AddressBytes, printAddress } from '../../base/address.ts';
+import { printAddress } from '../../base/address.ts';
 import type { Endpoint, EndpointEvent, Peer } from '../../bond/endpoint.ts';
 import type { Path } from '../../bond/path.ts';
 import type { Arena } from '../../io/arena.ts';
@@ -81,6 +81,12 @@ export class Report {
       case 'closed':
         this.say({ kind: 'log', level: 'info', text: `${event.peer} has said goodbye` });
         break;
+      case 'join': {
+        const { id, publicKey, secret, endpoint } = event;
+        const from = printRemote(new DataView(endpoint.buffer), 0);
+        this.say({ kind: 'join', id, publicKey, secret, from });
+        break;
+      }
       case 'unknown-peer': {
         if (now - this.strangerUs <= STRANGER_LOG_US) return;
         this.strangerUs = now;
@@ -149,7 +155,7 @@ export class Report {
 
   private sayAddresses(bond: number, path: number, at: number, known: boolean): void {
     const e = known ? readEndpoint(this.arena.view, at) : undefined;
-    const remote = e ? `${printHost(e.address)}:${e.port}` : '';
+    const remote = e ? printRemote(this.arena.view, at) : '';
     const local = e?.local ? printAddress(e.local) : '';
     const text = `${local} ${remote}`;
     const key = `${bond}/${path}`;
@@ -159,6 +165,9 @@ export class Report {
   }
 }
 
-function printHost(address: AddressBytes): string {
-  return address.length === 4 ? printAddress(address) : `[${printAddress(address)}]`;
+/** Address and port of an endpoint record. */
+function printRemote(view: DataView, at: number): string {
+  const { address, port } = readEndpoint(view, at);
+  const host = printAddress(address);
+  return `${address.length === 4 ? host : `[${host}]`}:${port}`;
 }

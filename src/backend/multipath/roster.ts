@@ -22,15 +22,18 @@ export class Roster {
     return this.endpoint.peers.map((p) => p.name);
   }
 
-  /** Adds the peers that are new, removes those that are gone; the others keep their sessions. */
+  /** Adds the peers that are new, removes those that are gone; the others keep their sessions, also under another name. */
   apply(settings: BackendSettings, now: number): void {
     const { endpoint } = this;
     this.role = settings.role;
     const key = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
-    const wanted = new Map(settings.peers.map((p) => [`${key(p.publicKey)} ${key(p.presharedKey)} ${p.name}`, p]));
+    const wanted = new Map(settings.peers.map((p) => [`${key(p.publicKey)} ${key(p.presharedKey)}`, p]));
     for (const peer of [...endpoint.peers]) {
-      const id = `${key(peer.publicKey)} ${key(peer.presharedKey)} ${peer.name}`;
-      if (!wanted.delete(id)) endpoint.removePeer(peer, now);
+      const id = `${key(peer.publicKey)} ${key(peer.presharedKey)}`;
+      const found = wanted.get(id);
+      wanted.delete(id);
+      if (found === undefined) endpoint.removePeer(peer, now);
+      else peer.name = found.name;
     }
     for (const p of wanted.values()) endpoint.addPeer(p.name, p.publicKey, p.presharedKey);
     this.routes = new Routes();
