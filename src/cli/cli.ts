@@ -49,6 +49,7 @@ function describeProgram(done: (code: number) => void): Command {
     .description('Yokes two or more internet links into one fast pipe.')
     .option('--config <file>', 'configuration in UCI syntax', '/etc/config/bonding')
     .option('--run-dir <dir>', 'where the running instance keeps lock, socket and journal', '/run/yoke')
+    .option('--state-dir <dir>', 'where keys and invitations are kept', '/etc/yoke')
     .version(version(), '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .helpCommand(false)

@@ -42,6 +42,7 @@ export async function runWith(
     config,
     keys: readKeys(config),
     runDir: options.runDir,
+    stateDir: options.stateDir,
     version: version(),
     ...(await make(config)),
     hooks: hooksIn(HOOKS),

@@ -4,6 +4,7 @@
 export interface GlobalOptions {
   config: string;
   runDir: string;
+  stateDir: string;
 }
 
 /** Done. */

@@ -62,6 +62,8 @@ export interface BondConfig {
   killswitch: boolean;
   /** Server: the address its clients appear as; undefined: masquerade. */
   publicIpaddr?: AddressBytes;
+  /** Server: addresses and names under which routers reach it, for invitations. */
+  endpoints?: string[];
   /** Server: UDP addresses and ports it listens at. */
   listen: { address?: AddressBytes; port: number }[];
   /** Mark of the outer datagrams, so that no rule sends them into the bond again. */

@@ -209,6 +209,14 @@ export const BOND_OPTIONS = {
     otherwise: 'the address of the device that leads out',
     doc: 'Address that clients appear as on the internet, where the server has several.',
   }),
+  endpoint: is({
+    kind: kind.host,
+    role: 'server',
+    engine: 'multipath',
+    many: true,
+    otherwise: 'the address of the device that leads out',
+    doc: 'Where routers reach this server: address or host name, for `yoke invite` (docs/setup.md). Four at most.',
+  }),
   listen: is({
     kind: kind.listen,
     role: 'server',

@@ -157,6 +157,7 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
     masquerade: must(r.masquerade),
     killswitch: must(r.killswitch),
     publicIpaddr: oneOf(r.public_ipaddr),
+    ...(r.endpoint.said.length > 0 && { endpoints: allOf(r.endpoint) }),
     listen,
     fwmark: must(r.fwmark),
     routingTable: must(r.routing_table),

@@ -1,7 +1,8 @@
 /**
  * The control socket: RUN_DIR/control.sock, one JSON line in, one JSON line out, then it is closed.
  *
- *   {"method":"status"}  →  {"ok":{…}}      or      {"error":"one line"}
+ *   {"method":"status"}                          →  {"ok":{…}}      or      {"error":"one line"}
+ *   {"method":"revoke","params":{"name":"home"}}
  *
  * The directory (0700) and the socket (0600) are the access control: who may open it may do everything.
  */
@@ -10,12 +11,15 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { YokeError } from '../base/error.ts';
 
-export type ControlMethod = 'status' | 'stop' | 'version';
+const METHODS = ['status', 'stop', 'version', 'invite', 'revoke', 'rename'] as const;
+export type ControlMethod = (typeof METHODS)[number];
+
+/** What a method is told beside its name: a flat object. Who answers checks what it needs. */
+export type ControlParams = Readonly<Record<string, string | number | boolean>>;
 
 /** Answers a method; what it throws becomes the error line. */
-export type ControlHandler = (method: ControlMethod) => Promise<unknown>;
+export type ControlHandler = (method: ControlMethod, params: ControlParams) => Promise<unknown>;
 
-const METHODS: readonly string[] = ['status', 'stop', 'version'];
 /** Longest request line. Beyond it: an error, and the connection is closed. */
 const REQUEST_LIMIT_BYTES = 4096;
 /** Longest answer that a client reads: thousands of paths. */
@@ -103,32 +107,44 @@ function serve(socket: Socket, handler: ControlHandler): void {
       if (text.length > REQUEST_LIMIT_BYTES) refuse(`expected at most ${REQUEST_LIMIT_BYTES} bytes, found more`);
       return;
     }
-    const method = parseRequest(text.slice(0, end));
-    if (!method) return refuse(`expected {"method": one of ${METHODS.join(', ')}}, found something else`);
+    const request = parseRequest(text.slice(0, end));
+    if (!request) return refuse(`expected {"method": one of ${METHODS.join(', ')}}, found something else`);
     answered = true;
     socket.setTimeout(0);
-    handler(method).then(
+    handler(request.method, request.params).then(
       (ok) => answer({ ok: ok ?? null }),
-      (error: Error) => answer({ error: error.message }),
+      (error: Error) => answer({ error: error.message, ...(error instanceof YokeError && plain(error)) }),
     );
   });
 }
 
-function parseRequest(line: string): ControlMethod | undefined {
+function parseRequest(line: string): { method: ControlMethod; params: ControlParams } | undefined {
   try {
-    const method: unknown = JSON.parse(line)?.method;
-    return typeof method === 'string' && METHODS.includes(method) ? (method as ControlMethod) : undefined;
+    const { method, params = {} } = JSON.parse(line);
+    const isKnown = METHODS.includes(method);
+    const isFlat = typeof params === 'object' && params !== null && Object.values(params).every(isPlain);
+    return isKnown && isFlat ? { method, params } : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** What the asker makes the same error of. */
+const plain = ({ kind, complaints }: YokeError) => ({ kind, complaints });
+
+const isPlain = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value);
+
 /**
  * Asks the running instance.
  *
- * @throws YokeError `host` when none runs, or when it answers with an error or not in time.
+ * @throws YokeError `host` when none runs, or when it does not answer in time; and the one that it answers with.
  */
-export function askControl(runDir: string, method: ControlMethod, timeoutMs = 10_000): Promise<unknown> {
+export function askControl(
+  runDir: string,
+  method: ControlMethod,
+  params: ControlParams = {},
+  timeoutMs = 10_000,
+): Promise<unknown> {
   const path = controlPath(runDir);
   const complain = (found: string, todo: string) =>
     new YokeError('host', { where: path, expected: 'a running yoke', found, todo });
@@ -157,11 +173,12 @@ export function askControl(runDir: string, method: ControlMethod, timeoutMs = 10
       try {
         const answer = JSON.parse(text);
         if ('ok' in answer) resolve(answer.ok);
+        else if (answer.complaints) reject(new YokeError(answer.kind, answer.complaints));
         else reject(complain(`an error: ${answer.error}`, 'look at its log'));
       } catch {
         reject(complain('half an answer', 'look at its log'));
       }
     });
-    socket.write(`${JSON.stringify({ method })}\n`);
+    socket.write(`${JSON.stringify({ method, params })}\n`);
   });
 }

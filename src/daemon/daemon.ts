@@ -14,14 +14,17 @@ import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
-import { type ControlServer, startControl } from './control.ts';
+import { type ControlMethod, type ControlParams, type ControlServer, startControl } from './control.ts';
+import { Door } from './door.ts';
 import { FIRST_INNER_MTU } from './dry.ts';
 import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
-import type { Keys } from './keys.ts';
+import { type Keys, readKeys } from './keys.ts';
+import { loadConfig } from './load.ts';
 import { type Lock, takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
+import { Members } from './members.ts';
 import { Names } from './names.ts';
 import type { ResolveName } from './resolve.ts';
 import { Sampler } from './sampler.ts';
@@ -35,6 +38,8 @@ export interface DaemonParts {
   config: Config;
   keys: Keys;
   runDir: string;
+  /** Where keys and the register of invitations are. */
+  stateDir: string;
   version: string;
   backend: Backend;
   machine: Machine;
@@ -55,6 +60,7 @@ export class Daemon {
   readonly #parts: DaemonParts;
   readonly #keeper: Keeper;
   readonly #names: Names;
+  readonly #door: Door;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
   #end!: (ending: Ending) => void;
@@ -84,6 +90,12 @@ export class Daemon {
     this.#innerMtu = parts.config.bond.mtu ?? FIRST_INNER_MTU;
     this.#keeper = new Keeper(parts.machine, parts.log);
     this.#names = new Names(parts.resolve, parts.log, () => this.#followSoon(0));
+    this.#door = new Door({
+      members: new Members(parts.config.file, parts.stateDir),
+      backend: parts.backend,
+      log: parts.log,
+      reread: () => this.#reread(),
+    });
     this.#ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -124,7 +136,7 @@ export class Daemon {
     await names;
     await backend.start(this.#settings(), (event) => this.#handleEvent(event));
     await this.#keepLive();
-    this.#control = await startControl(runDir, (method) => this.#answer(method));
+    this.#control = await startControl(runDir, (method, params) => this.#answer(method, params));
     this.#monitor = machine.watch(() => this.#followSoon(0));
     this.#tellLinks();
     this.#startWatch();
@@ -191,6 +203,12 @@ export class Daemon {
     await this.#follow();
   }
 
+  /** Takes the file as it is now. */
+  async #reread(): Promise<void> {
+    const config = loadConfig(this.#config.file);
+    await this.reload(config, readKeys(config));
+  }
+
   /** The status of this moment. */
   async status(): Promise<Status> {
     return buildStatus({
@@ -204,9 +222,10 @@ export class Daemon {
     });
   }
 
-  async #answer(method: 'status' | 'stop' | 'version'): Promise<unknown> {
+  async #answer(method: ControlMethod, params: ControlParams): Promise<unknown> {
     if (method === 'status') return this.status();
     if (method === 'version') return this.#parts.version;
+    if (method !== 'stop') return this.#door.answer(method, params);
     // the answer goes out before the end begins
     setImmediate(() => this.#end({ kind: 'stopped' }));
     return { pid: process.pid };
@@ -229,6 +248,9 @@ export class Daemon {
         return;
       case 'log':
         log(event.level, event.text);
+        return;
+      case 'join':
+        this.#door.handleJoin(event);
         return;
       case 'failed':
         if (this.#stopping) return;

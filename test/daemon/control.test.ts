@@ -12,9 +12,9 @@ let server: ControlServer;
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'yoke-control-'));
   writeFileSync(join(dir, 'control.sock'), 'stale');
-  server = await startControl(dir, async (method) => {
+  server = await startControl(dir, async (method, params) => {
     if (method === 'stop') throw new Error('not today');
-    return { said: method };
+    return { said: method, ...params };
   });
 });
 afterEach(async () => {
@@ -41,6 +41,7 @@ function say(text: string, open: Socket[] = []): Promise<string> {
 test('a method is answered, an error is told, the socket is the owner’s alone and goes away', async () => {
   assert.equal(statSync(join(dir, 'control.sock')).mode & 0o777, 0o600);
   assert.deepEqual(await askControl(dir, 'status'), { said: 'status' });
+  assert.deepEqual(await askControl(dir, 'revoke', { name: 'home', n: 1 }), { said: 'revoke', name: 'home', n: 1 });
   await assert.rejects(askControl(dir, 'stop'), /found an error: not today/);
   await server.stop();
   assert.ok(!existsSync(join(dir, 'control.sock')));
@@ -52,9 +53,10 @@ for (const [what, text] of [
   ['an unknown method', '{"method":"reboot"}\n'],
   ['a method that is no text', '{"method":["status"]}\n'],
   ['null', 'null\n'],
+  ['a parameter that is a list', '{"method":"revoke","params":{"name":["home"]}}\n'],
 ] as const) {
   test(`${what} is refused with a line`, async () => {
-    assert.match(await say(text), /^\{"error":"expected \{\\"method\\": one of status, stop, version\}/);
+    assert.match(await say(text), /^\{"error":"expected \{\\"method\\": one of status, stop, [a-z, ]+\}/);
   });
 }
 

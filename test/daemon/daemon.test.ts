@@ -53,6 +53,7 @@ function make(text = routerText(), over: Partial<DaemonParts> = {}): Daemon {
     config: readConfig(text, 'test.conf'),
     keys: KEYS,
     runDir: dir,
+    stateDir: dir,
     version: '9.9.9',
     backend,
     machine,

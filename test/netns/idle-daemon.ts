@@ -34,7 +34,10 @@ class IdleBackend implements Backend {
 
 const [config, runDir] = process.argv.slice(2);
 try {
-  await runWith({ config, runDir }, async () => ({ backend: new IdleBackend(), machine: linuxMachine(runDir) }));
+  await runWith({ config, runDir, stateDir: runDir }, async () => ({
+    backend: new IdleBackend(),
+    machine: linuxMachine(runDir),
+  }));
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;

@@ -1,0 +1,152 @@
+/**
+ * Who belongs to a server: the client sections of its file and the open invitations. One writer at a time: the running instance, or a
+ * command that holds its lock.
+ *
+ *   invite ─▶ invitations.json
+ *   admit  ─▶ invitations.json (bound to the key), then the file (a client section): interrupted between the two, the same router's next try ends it
+ *   revoke, rename ─▶ the file, then invitations.json
+ *
+ * Each method says whether the file changed; the caller takes it into the running instance.
+ */
+import { realpathSync, statSync } from 'node:fs';
+import type { Prefix } from '../base/address.ts';
+import { YokeError } from '../base/error.ts';
+import { addClient, freeAddresses, removeClient, renameClient } from '../config/clients.ts';
+import type { ClientConfig, Config } from '../config/config.ts';
+import { printKey } from '../config/kinds.ts';
+import { readConfig } from '../config/schema.ts';
+import { isUciName } from '../config/uci.ts';
+import { readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { type InnerAddresses, JOIN_NAME_LIMIT, type JoinAnswer } from '../wire/join.ts';
+import { Invitations, isOpen } from './invitations.ts';
+
+/** What a join request and its way say. */
+export interface Applicant {
+  publicKey: Uint8Array;
+  secret: Uint8Array;
+  from: string;
+}
+
+export class Members {
+  readonly file: string;
+  readonly invitations: Invitations;
+
+  constructor(file: string, stateDir: string) {
+    this.file = file;
+    this.invitations = new Invitations(stateDir);
+  }
+
+  /** Registers an invitation. @throws YokeError when the name is none, or is a router's already. */
+  invite({ name, hash, expiresAt }: { name: string; hash: string; expiresAt: string }, nowMs: number): void {
+    checkName(name);
+    if (this.#read().config.clients.some((c) => c.name === name)) {
+      throw complain(name, 'a name that no router has', 'a router', `choose another, or first: yoke revoke ${name}`);
+    }
+    this.invitations.add({ name, hash, expiresAt }, nowMs);
+  }
+
+  /** Decides on a join request. @throws YokeError when file or register cannot be read or written. */
+  admit({ publicKey, secret, from }: Applicant, nowMs: number): { answer: JoinAnswer; changed: boolean } {
+    const entry = this.invitations.find(secret);
+    if (entry === undefined) return { answer: { verdict: 'unknown' }, changed: false };
+    const key = printKey(publicKey);
+    if (entry.publicKey !== undefined && entry.publicKey !== key)
+      return { answer: { verdict: 'used' }, changed: false };
+    if (entry.publicKey === undefined && !isOpen(entry, nowMs))
+      return { answer: { verdict: 'expired' }, changed: false };
+
+    const { config, text } = this.#read();
+    const known = config.clients.find((c) => printKey(c.publicKey) === key);
+    if (known === undefined && config.clients.some((c) => c.name === entry.name)) {
+      return { answer: { verdict: 'used' }, changed: false };
+    }
+    const free = known === undefined ? freeAddresses(config) : undefined;
+    if (known === undefined && free === undefined) {
+      const found = config.bond.addresses.length === 0 ? 'none' : 'none that is free';
+      const todo = 'give the server a larger network (option ipaddr, ip6addr), or revoke routers that are gone';
+      throw complain(this.file, 'an inner address for a new router', found, todo);
+    }
+    // Bound first: another key cannot come between, and this one may ask again.
+    if (entry.publicKey === undefined) {
+      this.invitations.bind(entry.hash, { publicKey: key, usedAt: new Date(nowMs).toISOString(), from }, nowMs);
+    }
+    if (known !== undefined) return { answer: welcome(config, known), changed: false };
+    const grown = addClient(text, this.file, { name: entry.name, publicKey, ...free });
+    const client = this.#write(grown).clients.find((c) => c.name === entry.name)!;
+    return { answer: welcome(config, client), changed: true };
+  }
+
+  /** Removes a router, or an invitation that nobody used yet. @throws YokeError when there is neither. */
+  revoke(name: string, nowMs: number): { changed: boolean } {
+    const { text } = this.#read();
+    const shrunk = removeClient(text, this.file, name);
+    if (shrunk !== undefined) this.#write(shrunk);
+    const gone = this.invitations.remove(name, nowMs);
+    if (shrunk === undefined && gone === 0) throw this.#nobody(name);
+    return { changed: shrunk !== undefined };
+  }
+
+  /** Gives a router another name. @throws YokeError when there is none of that name, or the new one is taken. */
+  rename(from: string, to: string, nowMs: number): { changed: boolean } {
+    checkName(to);
+    const { config, text } = this.#read();
+    const isTaken =
+      config.clients.some((c) => c.name === to) || this.invitations.open(nowMs).some((e) => e.name === to);
+    if (from !== to && isTaken)
+      throw complain(to, 'a name that is free', 'another router of that name', 'choose another');
+    const renamed = renameClient(text, this.file, from, to);
+    const isInvited = this.invitations.open(nowMs).some((e) => e.name === from);
+    if (renamed === undefined && !isInvited) throw this.#nobody(from);
+    if (renamed !== undefined) this.#write(renamed);
+    this.invitations.rename(from, to, nowMs);
+    return { changed: renamed !== undefined };
+  }
+
+  /** The configuration as the file says it now. @throws YokeError when it is not a server's of engine multipath. */
+  #read(): { config: Config; text: string } {
+    const text = readText(this.file) ?? '';
+    const config = readConfig(text, this.file);
+    if (config.role === 'server' && config.engine === 'multipath') return { config, text };
+    const found = config.role === 'server' ? `engine '${config.engine}'` : 'the router of a bond';
+    throw complain(this.file, 'the server of a bond, engine multipath', found, 'run this command on the server');
+  }
+
+  #write(text: string): Config {
+    // Read before it is written: an edit that makes a bad file is a bug of ours, and must not reach the disk.
+    const config = readConfig(text, this.file);
+    replaceConfig(this.file, text);
+    return config;
+  }
+
+  #nobody(name: string): YokeError {
+    return complain(name, 'the name of a router or of an open invitation', 'neither', 'see yoke peers');
+  }
+}
+
+/** Replaces a configuration file whole; its mode stays, and what a symbolic link points to is meant. @throws YokeError `host`. */
+export function replaceConfig(file: string, text: string): void {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  writeWhole(stat ? realpathSync(file) : file, text, stat ? stat.mode & 0o777 : SECRET_MODE);
+}
+
+/** @throws YokeError when a router cannot be called so. */
+export function checkName(name: string): void {
+  if (isUciName(name) && name.length <= JOIN_NAME_LIMIT) return;
+  const found = name.length > JOIN_NAME_LIMIT ? `${name.length} characters` : `'${name}'`;
+  throw complain('the name', `letters, digits and _, at most ${JOIN_NAME_LIMIT}`, found, 'choose another');
+}
+
+function welcome(config: Config, client: ClientConfig): JoinAnswer {
+  const inner = (size: number): InnerAddresses | undefined => {
+    const own = config.bond.addresses.find((a) => a.bytes.length === size);
+    const router = client.allowed.find((p: Prefix) => p.bytes.length === size && p.length === size * 8);
+    return own && router && { router: router.bytes, server: own.bytes, prefixLength: own.length };
+  };
+  const v4 = inner(4);
+  const v6 = inner(16);
+  return { verdict: 'welcome', name: client.name, ...(v4 && { v4 }), ...(v6 && { v6 }) };
+}
+
+function complain(where: string, expected: string, found: string, todo: string): YokeError {
+  return new YokeError('config', { where, expected, found, todo });
+}
