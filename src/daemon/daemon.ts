@@ -14,8 +14,8 @@ import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
+import { Admission } from './admission.ts';
 import { type ControlMethod, type ControlParams, type ControlServer, startControl } from './control.ts';
-import { Door } from './door.ts';
 import { FIRST_INNER_MTU } from './dry.ts';
 import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
@@ -60,7 +60,7 @@ export class Daemon {
   readonly #parts: DaemonParts;
   readonly #keeper: Keeper;
   readonly #names: Names;
-  readonly #door: Door;
+  readonly #admission: Admission;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
   #end!: (ending: Ending) => void;
@@ -90,7 +90,7 @@ export class Daemon {
     this.#innerMtu = parts.config.bond.mtu ?? FIRST_INNER_MTU;
     this.#keeper = new Keeper(parts.machine, parts.log);
     this.#names = new Names(parts.resolve, parts.log, () => this.#followSoon(0));
-    this.#door = new Door({
+    this.#admission = new Admission({
       members: new Members(parts.config.file, parts.stateDir),
       backend: parts.backend,
       log: parts.log,
@@ -225,7 +225,7 @@ export class Daemon {
   async #answer(method: ControlMethod, params: ControlParams): Promise<unknown> {
     if (method === 'status') return this.status();
     if (method === 'version') return this.#parts.version;
-    if (method !== 'stop') return this.#door.answer(method, params);
+    if (method !== 'stop') return this.#admission.answer(method, params);
     // the answer goes out before the end begins
     setImmediate(() => this.#end({ kind: 'stopped' }));
     return { pid: process.pid };
@@ -250,7 +250,7 @@ export class Daemon {
         log(event.level, event.text);
         return;
       case 'join':
-        this.#door.handleJoin(event);
+        this.#admission.handleJoin(event);
         return;
       case 'failed':
         if (this.#stopping) return;

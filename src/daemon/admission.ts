@@ -11,7 +11,7 @@ type JoinEvent = Extract<BackendEvent, { kind: 'join' }>;
 /** Verdicts are logged so often at most; more would be a way to fill the disk. Units: milliseconds. */
 const REFUSAL_LOG_MS = 1000;
 
-export class Door {
+export class Admission {
   readonly #members: Members;
   readonly #backend: Backend;
   readonly #log: Log;
