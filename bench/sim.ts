@@ -105,6 +105,7 @@ function measure(c: Case, isUp: boolean, seconds: number, seed: number): Record<
     bucket: 1,
     startUs: START_US,
     hystart: !args.includes('--no-hystart'),
+    congestion: args.includes('--bbr') ? 'bbr' : 'cubic',
   });
   const ping = new Ping(pair, 9, 9, 50_000);
   ping.sinceUs = WARM_US;
@@ -152,6 +153,7 @@ function measureCut(c: Case, isUp: boolean, which: number, seed: number): Record
     bucket: 1,
     startUs: START_US,
     hystart: !args.includes('--no-hystart'),
+    congestion: args.includes('--bbr') ? 'bbr' : 'cubic',
   });
   const udp = new UdpStream(pair, isUp, 2, 2, 200, 20_000);
   const cutUs = WARM_US + 2e6;

@@ -1,22 +1,25 @@
 /**
- * One TCP flow with endless data, as a model: CUBIC with HyStart (RFC 9438, RFC 9406), SACK recovery (RFC 6675) with proportional
- * rate reduction (RFC 6937), a time-out of 200 ms at least, delayed acknowledgements. Sequence numbers count segments.
+ * One TCP flow with endless data, as a model: CUBIC (congestion.ts) or BBR (bbr.ts), SACK recovery (RFC 6675) with proportional
+ * rate reduction (RFC 6937), pacing in bursts of a millisecond, a time-out of 200 ms at least, delayed acknowledgements. Sequence
+ * numbers count segments.
  *
  * RACK (RFC 8985) serves only to find retransmissions that were lost again. Three later segments mean a loss and no reduction is ever
  * undone, so that reordering hurts as much as it ever does.
  */
+import { Bbr } from './bbr.ts';
+import { type Ack, type Congestion, Cubic } from './congestion.ts';
 import type { Pair } from './pair.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
-const BETA = 0.7;
-const C = 0.4;
 const DUP_THRESHOLD = 3;
 const MIN_RTO_US = 200_000;
 const DELAYED_ACK_US = 40_000;
 const ACK_BYTES = 52;
 /** Segments that fit into a giant packet of 64 KB. */
 const GIANT_SEGMENTS = 44;
+/** A paced sender lets go what this much time is worth, at least two segments. */
+const BURST_US = 1_000;
 
 const UNSENT = 0;
 const SENT = 1;
@@ -34,6 +37,8 @@ export interface TcpOptions {
   startUs?: number;
   /** Whether slow start ends by HyStart, as Linux has it, or by loss only. */
   hystart?: boolean;
+  /** CUBIC unless told. */
+  congestion?: 'cubic' | 'bbr';
 }
 
 /** A sender at one end, a receiver at the other. */
@@ -50,7 +55,9 @@ export class TcpFlow {
   longestStallUs = 0;
   /** Count the stall only from here on. */
   sinceUs = Number.POSITIVE_INFINITY;
-  cwnd = 10;
+  /** Segments sent, again or not. */
+  sent = 0;
+  readonly congestion: Congestion;
   readonly segmentBytes: number;
 
   private stopped = false;
@@ -66,7 +73,6 @@ export class TcpFlow {
   private pipe = 0;
   private scanned = 0;
   private top = [-1, -1, -1];
-  private ssthresh = Number.POSITIVE_INFINITY;
   private recoverTo = -1;
   private recoverFrom = 0;
   private prrDelivered = 0;
@@ -76,17 +82,32 @@ export class TcpFlow {
   private backoff = 1;
   private rtoAtUs = Number.POSITIVE_INFINITY;
   private rtoArmed = false;
-  private wMax = 0;
-  private epochUs = 0;
-  private originW = 0;
-  private k = 0;
-  private friendly = 0;
   private minRttUs = Number.POSITIVE_INFINITY;
   private roundEnd = 0;
-  private roundStartUs = 0;
-  private roundMinUs = Number.POSITIVE_INFINITY;
-  private roundSamples = 0;
-  private lastAckUs = 0;
+  /** What had arrived when each segment left, when the last of that had, and when the first after it had left. */
+  private readonly deliveredThen = new Float64Array(RING);
+  private readonly deliveredUsThen = new Float64Array(RING);
+  private readonly firstUsThen = new Float64Array(RING);
+  private arrived = 0;
+  private arrivedUs = 0;
+  private firstUs = 0;
+  private nextPaceUs = 0;
+  private paceArmed = false;
+  private readonly sample: Ack = {
+    nowUs: 0,
+    newly: 0,
+    rttUs: 0,
+    minRttUs: 0,
+    pipeBefore: 0,
+    pipe: 0,
+    inRecovery: false,
+    lost: 0,
+    rateSegments: 0,
+    rateUs: 0,
+    priorDelivered: 0,
+    delivered: 0,
+  };
+  private sampleSeq = -1;
   private resendFrom = 0;
   private lostCount = 0;
   /** Sending time of the latest segment known to have arrived, and the retransmissions under way. */
@@ -108,6 +129,10 @@ export class TcpFlow {
     this.o = options;
     this.segmentBytes = options.segmentBytes ?? 1444;
     this.maxWindow = Math.min(options.maxWindow ?? 8192, RING / 2);
+    this.congestion =
+      options.congestion === 'bbr'
+        ? new Bbr(this.maxWindow, pair.random)
+        : new Cubic(this.maxWindow, options.hystart !== false);
     const sender = options.isUp ? pair.router : pair.server;
     const receiver = options.isUp ? pair.server : pair.router;
     receiver.handlers.set(options.flow, (view, at) =>
@@ -121,6 +146,11 @@ export class TcpFlow {
   /** TCP payload so far. Units: bytes. */
   get goodputBytes(): number {
     return this.delivered * (this.segmentBytes - 52);
+  }
+
+  /** The window, in segments. */
+  get cwnd(): number {
+    return this.congestion.cwnd;
   }
 
   /** No data from now on. */
@@ -211,8 +241,12 @@ export class TcpFlow {
   private handleAck(view: DataView, at: number): void {
     const now = this.pair.nowUs;
     const ack = view.getUint32(at);
+    const { congestion, sample } = this;
+    const rttUs = now - view.getFloat64(at + 4);
     let newly = 0;
-    this.noteRtt(now - view.getFloat64(at + 4));
+    sample.pipeBefore = this.pipe;
+    this.sampleSeq = -1;
+    this.noteRtt(rttUs);
     if (ack > this.next) return;
     const isForward = ack > this.una;
     for (; this.una < ack; this.una++) newly += this.settle(this.una, UNSENT);
@@ -231,12 +265,21 @@ export class TcpFlow {
       this.armRto();
       if (this.recoverTo >= 0 && this.una >= this.recoverTo) {
         this.recoverTo = -1;
-        this.cwnd = Math.max(2, Math.min(this.cwnd, this.ssthresh));
+        congestion.handleRecovered();
       }
     }
+    const lossesBefore = this.losses;
     this.findLost();
-    if (this.recoverTo >= 0) this.prr(newly);
-    else if (newly > 0 && this.pipe + newly >= this.cwnd - 3) this.grow(newly);
+    sample.nowUs = now;
+    sample.newly = newly;
+    sample.rttUs = rttUs;
+    sample.minRttUs = this.minRttUs;
+    sample.pipe = this.pipe;
+    sample.inRecovery = this.recoverTo >= 0;
+    sample.lost = this.losses - lossesBefore;
+    this.sampleRate();
+    congestion.handleAck(sample);
+    if (this.recoverTo >= 0 && congestion.isReduced) this.prr(newly);
     this.push();
   }
 
@@ -246,8 +289,36 @@ export class TcpFlow {
     this.state[i] = to;
     if (was === SENT || was === RESENT) this.pipe--;
     if (was === LOST) this.lostCount--;
-    if (was !== UNSENT && was !== SACKED) this.rackUs = Math.max(this.rackUs, this.sentUs[i]);
+    if (was !== UNSENT && was !== SACKED) {
+      this.rackUs = Math.max(this.rackUs, this.sentUs[i]);
+      this.arrived++;
+      this.arrivedUs = this.pair.nowUs;
+      const best = this.sampleSeq & MASK;
+      if (
+        this.sampleSeq < 0 ||
+        this.deliveredThen[i] > this.deliveredThen[best] ||
+        (this.deliveredThen[i] === this.deliveredThen[best] && this.sentUs[i] > this.sentUs[best])
+      ) {
+        this.sampleSeq = seq;
+      }
+    }
     return was === SACKED || was === UNSENT ? 0 : 1;
+  }
+
+  /** The delivery rate as Linux samples it. Source: draft-cheng-iccrg-delivery-rate-estimation-00. */
+  private sampleRate(): void {
+    const { sample } = this;
+    sample.delivered = this.arrived;
+    sample.rateUs = 0;
+    if (this.sampleSeq < 0) return;
+    const i = this.sampleSeq & MASK;
+    sample.priorDelivered = this.deliveredThen[i];
+    this.firstUs = this.sentUs[i];
+    const us = Math.max(this.sentUs[i] - this.firstUsThen[i], this.arrivedUs - this.deliveredUsThen[i]);
+    // Shorter than any round trip: acknowledgements that had been collected, which say nothing of the rate.
+    if (us < this.minRttUs) return;
+    sample.rateUs = us;
+    sample.rateSegments = this.arrived - sample.priorDelivered;
   }
 
   private noteTop(seq: number): void {
@@ -287,79 +358,45 @@ export class TcpFlow {
   }
 
   private enterRecovery(): void {
-    this.reduce();
+    this.congestion.handleLoss(this.pair.nowUs, this.pipe);
     this.recoverTo = this.next;
     this.recoverFrom = Math.max(1, this.next - this.una);
     this.prrDelivered = 0;
     this.prrOut = 0;
   }
 
-  private reduce(): void {
-    this.wMax = this.cwnd < this.wMax ? (this.cwnd * (1 + BETA)) / 2 : this.cwnd;
-    this.ssthresh = Math.max(2, this.cwnd * BETA);
-    this.epochUs = 0;
-  }
-
   private prr(newly: number): void {
     this.prrDelivered += newly;
     let count: number;
-    if (this.pipe > this.ssthresh) {
-      count = Math.ceil((this.prrDelivered * this.ssthresh) / this.recoverFrom) - this.prrOut;
-    } else count = Math.min(this.ssthresh - this.pipe, Math.max(this.prrDelivered - this.prrOut, newly) + 1);
-    this.cwnd = Math.max(this.pipe + Math.max(count, this.prrOut === 0 ? 1 : 0), 1);
-  }
-
-  private grow(newly: number): void {
-    if (this.cwnd < this.ssthresh) {
-      this.cwnd = Math.min(this.cwnd + newly, this.maxWindow);
-      this.hystart();
-      return;
-    }
-    const now = this.pair.nowUs;
-    if (this.epochUs === 0) {
-      this.epochUs = now;
-      this.originW = Math.max(this.wMax, this.cwnd);
-      this.k = Math.cbrt((this.originW - this.cwnd) / C);
-      this.friendly = this.cwnd;
-    }
-    const t = (now - this.epochUs + this.minRttUs) / 1e6;
-    const target = Math.min(this.originW + C * (t - this.k) ** 3, 1.5 * this.cwnd);
-    this.friendly += ((3 * (1 - BETA)) / (1 + BETA)) * (newly / this.cwnd);
-    if (target > this.cwnd) this.cwnd += (newly * (target - this.cwnd)) / this.cwnd;
-    else this.cwnd += newly / (100 * this.cwnd);
-    // Linux: as long as no loss has been seen, at least 5 % a round trip.
-    if (this.wMax === 0) this.cwnd += newly / 20;
-    this.cwnd = Math.min(Math.max(this.cwnd, this.friendly), this.maxWindow);
-  }
-
-  private hystart(): void {
-    if (this.cwnd < 16 || this.o.hystart === false) return;
-    const eta = Math.max(4_000, Math.min(16_000, this.minRttUs / 8));
-    const train = this.lastAckUs - this.roundStartUs > this.minRttUs / 2;
-    if (train || (this.roundSamples >= 8 && this.roundMinUs > this.minRttUs + eta)) this.ssthresh = this.cwnd;
+    const { ssthresh } = this.congestion;
+    if (this.pipe > ssthresh) {
+      count = Math.ceil((this.prrDelivered * ssthresh) / this.recoverFrom) - this.prrOut;
+    } else count = Math.min(ssthresh - this.pipe, Math.max(this.prrDelivered - this.prrOut, newly) + 1);
+    this.congestion.cwnd = Math.max(this.pipe + Math.max(count, this.prrOut === 0 ? 1 : 0), 1);
   }
 
   private noteRtt(rttUs: number): void {
-    const now = this.pair.nowUs;
     this.rttvarUs = this.srttUs === 0 ? rttUs / 2 : 0.75 * this.rttvarUs + 0.25 * Math.abs(rttUs - this.srttUs);
     this.srttUs = this.srttUs === 0 ? rttUs : 0.875 * this.srttUs + 0.125 * rttUs;
     this.minRttUs = Math.min(this.minRttUs, rttUs);
     if (this.una >= this.roundEnd) {
       this.roundEnd = this.next;
-      this.roundStartUs = now;
-      this.lastAckUs = now;
-      this.roundMinUs = Number.POSITIVE_INFINITY;
-      this.roundSamples = 0;
+      this.congestion.handleRound(this.pair.nowUs);
     }
-    this.roundMinUs = Math.min(this.roundMinUs, rttUs);
-    this.roundSamples++;
-    // Acknowledgements closer than this belong to one train.
-    if (now - this.lastAckUs <= 2_000) this.lastAckUs = now;
   }
 
   private push(): void {
     if (this.stopped) return;
+    const { pacing } = this.congestion;
+    const isPaced = Number.isFinite(pacing);
+    const now = this.pair.nowUs;
+    const burst = isPaced ? Math.max(2, Math.floor(pacing * BURST_US)) : Number.POSITIVE_INFINITY;
+    let count = 0;
     while (this.pipe < Math.floor(this.cwnd)) {
+      if (count === burst || (count === 0 && isPaced && this.nextPaceUs > now)) {
+        this.wait();
+        return;
+      }
       let seq = -1;
       if (this.lostCount > 0) {
         seq = Math.max(this.resendFrom, this.una);
@@ -389,14 +426,35 @@ export class TcpFlow {
       }
       this.pipe++;
       this.prrOut++;
+      count++;
+      if (isPaced) this.nextPaceUs = now + count / pacing;
       if (this.rtoAtUs === Number.POSITIVE_INFINITY) this.armRto();
     }
+  }
+
+  /** Until the pace lets the next burst go. */
+  private wait(): void {
+    if (this.paceArmed) return;
+    this.paceArmed = true;
+    this.pair.events.at(this.nextPaceUs, () => {
+      this.paceArmed = false;
+      this.push();
+    });
   }
 
   private transmit(seq: number, again: boolean): boolean {
     const end = this.o.isUp ? this.pair.router : this.pair.server;
     const now = this.pair.nowUs;
-    this.sentUs[seq & MASK] = now;
+    const i = seq & MASK;
+    if (this.pipe === 0) {
+      this.firstUs = now;
+      this.arrivedUs = now;
+    }
+    this.sentUs[i] = now;
+    this.deliveredThen[i] = this.arrived;
+    this.deliveredUsThen[i] = this.arrivedUs;
+    this.firstUsThen[i] = this.firstUs;
+    this.sent++;
     return end.send(this.o.flow, this.o.bucket, this.segmentBytes, (view, at) => {
       view.setUint32(at, seq);
       view.setFloat64(at + 4, now);
@@ -421,8 +479,7 @@ export class TcpFlow {
       return;
     }
     this.timeouts++;
-    if (this.backoff === 1) this.reduce();
-    this.cwnd = 1;
+    this.congestion.handleTimeout(this.backoff === 1);
     this.recoverTo = -1;
     this.backoff = Math.min(64, this.backoff * 2);
     for (let seq = this.una; seq < this.next; seq++) {
