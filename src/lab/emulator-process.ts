@@ -15,8 +15,8 @@ import { openArena } from '../io/arena.ts';
 import { POLLIN, Poller, sharpenTimers } from '../io/poll.ts';
 import { openTun } from '../io/tun.ts';
 import { CARRIER_BYTES, Carrier } from './carrier.ts';
-import type { Answer, Command, EmulatorStart, PlainLinkSettings } from './emulator.ts';
-import { LinkModel, type LinkSettings } from './link.ts';
+import type { Answer, Command, EmulatorStart } from './emulator.ts';
+import { LinkModel, type PlainLinkSettings, settingsOf } from './link.ts';
 
 const GRAIN_US = 200;
 /** With nothing to do, look around this often. */
@@ -43,15 +43,6 @@ function say(answer: Answer): void {
   writeSync(1, `${JSON.stringify(answer)}\n`);
 }
 
-/** JSON knows neither Infinity nor typed arrays. */
-function settingsOf(plain: Partial<PlainLinkSettings>): Partial<LinkSettings> {
-  const { trace, rateBps, ...settings } = plain;
-  const out: Partial<LinkSettings> = settings;
-  if (rateBps !== undefined) out.rateBps = rateBps ?? Number.POSITIVE_INFINITY;
-  if (trace) out.trace = { opportunitiesUs: Float64Array.from(trace) };
-  return out;
-}
-
 function main(): void {
   let lines: string[] | undefined = [];
   while (lines.length === 0) {
@@ -69,7 +60,7 @@ function main(): void {
     poller.add(near.fd, POLLIN);
     poller.add(far.fd, POLLIN);
     const model = (plain: PlainLinkSettings, salt: number) =>
-      new LinkModel(settingsOf(plain) as LinkSettings, seeded(start.seed * 31 + 2 * i + salt));
+      new LinkModel(settingsOf(plain), seeded(start.seed * 31 + 2 * i + salt));
     return {
       up: new Carrier(arena, `${link.name} up`, near, far, model(link.up, 0)),
       down: new Carrier(arena, `${link.name} down`, far, near, model(link.down, 1)),

@@ -10,13 +10,7 @@ import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { YokeError } from '../base/error.ts';
 import type { CarrierStats } from './carrier.ts';
-import type { LinkSettings } from './link.ts';
-
-/** LinkSettings as JSON carries them: a rate of null is no limit, a trace is a plain array of µs. */
-export type PlainLinkSettings = Omit<LinkSettings, 'rateBps' | 'trace'> & {
-  rateBps: number | null;
-  trace?: number[];
-};
+import type { PlainLinkSettings } from './link.ts';
 
 /** One link and the names of its two ends; `up` goes from near to far. */
 export interface EmulatedLink {

@@ -22,6 +22,8 @@ export interface LinkSettings {
   reorder?: boolean;
   /** Share of packets lost at random after the queue, 0 to 1. */
   lossRate?: number;
+  /** Loss that comes in bursts. */
+  bursts?: Bursts;
   /** Drop-tail: a packet that would leave the queue later than this is dropped. Default 60 ms (no limit when `queueBytes` is given). */
   queueUs?: number;
   /** Drop-tail limit in bytes; the packet being sent counts. */
@@ -30,6 +32,32 @@ export interface LinkSettings {
   trace?: Trace;
   /** Packets larger than this vanish without a word (a path MTU black hole). */
   blackholeOverBytes?: number;
+}
+
+/** Two states of a link between which chance moves it, packet by packet; in the bad one it loses more. Source: Gilbert 1960, Elliott 1963. */
+export interface Bursts {
+  /** Chance of a packet to begin a burst, and of one in a burst to be its last. */
+  enterRate: number;
+  leaveRate: number;
+  /** Share lost in a burst. */
+  lossRate: number;
+}
+
+/** LinkSettings as JSON carries them: a rate of null is no limit, a trace is a plain array of µs. */
+export type PlainLinkSettings = Omit<LinkSettings, 'rateBps' | 'trace'> & {
+  rateBps: number | null;
+  trace?: number[];
+};
+
+/** What plain settings, or a change of them, mean. */
+export function settingsOf<T extends Partial<PlainLinkSettings>>(
+  plain: T,
+): T extends PlainLinkSettings ? LinkSettings : Partial<LinkSettings> {
+  const { trace, rateBps, ...settings } = plain;
+  const out: Partial<LinkSettings> = settings;
+  if (rateBps !== undefined) out.rateBps = rateBps ?? Number.POSITIVE_INFINITY;
+  if (trace) out.trace = { opportunitiesUs: Float64Array.from(trace) };
+  return out as ReturnType<typeof settingsOf<T>>;
 }
 
 /** A recorded link: instants at which 1,500 bytes may leave, repeated for ever. Source: the mahimahi trace format. */
@@ -78,6 +106,7 @@ export class LinkModel {
   readonly #settings: LinkSettings;
   readonly #random: Random;
   #isCut = false;
+  #inBurst = false;
   /** When the sender of this direction has sent all it was given. */
   #busyUntilUs = 0;
   #lastDeliveryUs = 0;
@@ -131,7 +160,7 @@ export class LinkModel {
       return DROPPED;
     }
     this.#remember(departureUs, sizeBytes);
-    if (settings.lossRate && this.#random() < settings.lossRate) {
+    if ((settings.lossRate && this.#random() < settings.lossRate) || this.#isLostInBurst()) {
       counters.lossDrops++;
       return DROPPED;
     }
@@ -214,6 +243,13 @@ export class LinkModel {
     this.#opportunityLeft = left;
     this.#busyUntilUs = endUs;
     return endUs;
+  }
+
+  #isLostInBurst(): boolean {
+    const { bursts } = this.#settings;
+    if (!bursts) return false;
+    this.#inBurst = this.#random() < (this.#inBurst ? 1 - bursts.leaveRate : bursts.enterRate);
+    return this.#inBurst && this.#random() < bursts.lossRate;
   }
 
   #arrival(departureUs: number): number {

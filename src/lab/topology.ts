@@ -14,7 +14,8 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { assert } from '../base/error.ts';
 import type { CarrierStats } from './carrier.ts';
-import { type Direction, Emulator, type EmulatorStats, type PlainLinkSettings } from './emulator.ts';
+import { type Direction, Emulator, type EmulatorStats } from './emulator.ts';
+import type { PlainLinkSettings } from './link.ts';
 import type { LinkSpec } from './linkspec.ts';
 import {
   end,

@@ -109,6 +109,22 @@ test('the loss rate is what it was set to, and lost packets have used the link',
   assert.equal(sure.offer(1000, 0), 2000);
 });
 
+test('loss in bursts: as many as enter and leave say, as long, and as much lost in them', () => {
+  const bursts = { enterRate: 0.01, leaveRate: 0.1, lossRate: 1 };
+  const link = new LinkModel({ rateBps: 1e8, delayUs: 0, bursts }, seeded(5));
+  const passages = send(link, new Array(50_000).fill({ gapUs: 200, sizeBytes: 1000 }));
+  const isLost = passages.map((p) => p.deliveryUs === DROPPED);
+  const lost = isLost.filter(Boolean).length;
+  const runs = isLost.filter((l, i) => l && !isLost[i - 1]).length;
+  // The share of time in the bad state is enter / (enter + leave), a burst is 1 / leave packets long.
+  assert.ok(Math.abs(lost / passages.length - 0.01 / 0.11) < 0.015, `${lost / passages.length}`);
+  assert.ok(lost / runs > 8.5 && lost / runs < 11.5, `${lost / runs}`);
+  link.set({ bursts: { ...bursts, lossRate: 0 } });
+  assert.ok(
+    send(link, new Array(500).fill({ gapUs: 200, sizeBytes: 1000 }), 2e7).every((p) => p.deliveryUs !== DROPPED),
+  );
+});
+
 test('the queue holds what its limit says, in time and in bytes, and drops only what is beyond it', () => {
   fc.assert(
     fc.property(settings, arrivals, (s, packets) => {

@@ -25,6 +25,10 @@ const RUN_BYTES = 65_536;
 const MAX_DATAGRAM = 2048;
 /** As many packets wait in a TUN device before the kernel drops. */
 const TUN_QUEUE = 500;
+/** And as many datagrams in a socket that nobody reads: 4 MB of full ones, which the kernel counts double. */
+const SOCKET_QUEUE = 1400;
+/** Between the loss of an address and the next. */
+const READDRESS_US = 50_000;
 /** The pump stops reading its TUN below this many free slots. */
 const RESERVED_SLOTS = 256;
 
@@ -70,6 +74,9 @@ export class End {
   tunDrops = 0;
   transmitted = 0;
   dirty = true;
+  /** Its process stands still: nothing is done, its sockets and its TUN device fill. */
+  asleep = false;
+  readonly unread: { link: number; bytes: Uint8Array }[] = [];
   /** Local time = simulated time × rate + origin. */
   readonly originUs: number;
   readonly drift: number;
@@ -174,6 +181,18 @@ export class End {
   }
 }
 
+/** When an end's timer is due, in simulated time. */
+function timerUs(end: End): number {
+  return end.asleep ? Number.POSITIVE_INFINITY : end.simUs(end.endpoint.pollTimeout());
+}
+
+/** A new process takes over the applications of the old one. */
+function inPlaceOf(old: End, end: End): End {
+  for (const [flow, handler] of old.handlers) end.handlers.set(flow, handler);
+  end.afterBatch.push(...old.afterBatch);
+  return end;
+}
+
 /** What a datagram on its way may be turned into by a test: itself, others, or nothing. */
 export type Tamper = (link: number, isUp: boolean, bytes: Uint8Array) => Uint8Array[];
 
@@ -251,15 +270,35 @@ export class Pair {
 
   /** A new process: nothing but keys is left. Handlers go on. */
   restartServer(): void {
-    const old = this.server;
-    this.server = this.makeServer();
-    for (const [flow, handler] of old.handlers) this.server.handlers.set(flow, handler);
+    this.server = inPlaceOf(this.server, this.makeServer());
   }
 
   restartRouter(): void {
-    const old = this.router;
-    this.router = this.makeRouter();
-    for (const [flow, handler] of old.handlers) this.router.handlers.set(flow, handler);
+    this.router = inPlaceOf(this.router, this.makeRouter());
+  }
+
+  /** The process of an end is stopped and continued. */
+  sleep(end: End, forUs: number): void {
+    end.asleep = true;
+    this.events.after(forUs, () => {
+      end.asleep = false;
+      for (const { link, bytes } of end.unread.splice(0)) this.arrive(link, end === this.server, bytes);
+      end.dirty = true;
+    });
+  }
+
+  /** The NAT of link `i` forgets: what the router sends comes from another port, and nothing gets back by the old one. */
+  rebind(i: number): void {
+    const { host, port } = this.publicAddress[i];
+    this.publicAddress[i] = { host, port: port + 100 };
+  }
+
+  /** The router loses its address on link `i` and gets another a little later, and knows. */
+  readdress(i: number): void {
+    const { host, port } = this.publicAddress[i];
+    this.publicAddress[i] = { host: host + 100, port };
+    this.dropPath(i);
+    this.events.after(READDRESS_US, () => this.usePath(i));
   }
 
   cut(i: number): void {
@@ -292,11 +331,7 @@ export class Pair {
       this.pump(this.server);
       if (this.router.dirty || this.server.dirty) continue;
       const slack = this.options.timerSlackUs ?? 0;
-      const next = Math.min(
-        events.nextUs(),
-        this.router.simUs(this.router.endpoint.pollTimeout()) + slack,
-        this.server.simUs(this.server.endpoint.pollTimeout()) + slack,
-      );
+      const next = Math.min(events.nextUs(), timerUs(this.router) + slack, timerUs(this.server) + slack);
       if (next > untilUs) break;
       // A timer that wants the past is one that has been set this instant; time must move on or the loop would not end.
       if (next <= events.nowUs && events.nextUs() > events.nowUs) this.noteIdle();
@@ -330,6 +365,7 @@ export class Pair {
   private pump(end: End): void {
     const now = end.localUs(this.nowUs) + 1e-3;
     end.dirty = false;
+    if (end.asleep) return;
     const { endpoint } = end;
     if (endpoint.pollTimeout() <= now) endpoint.handleTimeout(now);
     end.readTun(now);
@@ -373,6 +409,10 @@ export class Pair {
 
   private arrive(link: number, isUp: boolean, bytes: Uint8Array): void {
     const end = isUp ? this.server : this.router;
+    if (end.asleep) {
+      if (end.unread.length < SOCKET_QUEUE) end.unread.push({ link, bytes });
+      return;
+    }
     const { view } = end.memory;
     if (isUp) {
       const { host, port } = this.publicAddress[link];

@@ -1,0 +1,137 @@
+/**
+ * Worlds in simulation: one life of a world is one job, and jobs are shared among threads.
+ *
+ *     world × seed × case ─▶ jobs ─▶ threads of this file ─▶ findings ─▶ judged (worlds-bars.ts)
+ */
+import { fileURLToPath } from 'node:url';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { loadScenario, type Scenario } from '../src/lab/scenario.ts';
+import { aloneOn } from '../src/lab/timeline.ts';
+import { type Findings, varied, World } from '../test/sim/world.ts';
+import { type Judged, judge, type Run } from './worlds-bars.ts';
+
+const MANY = 8;
+
+/** Direction and congestion control of a single flow, or eight flows. */
+export const CASES = ['down.cubic', 'up.cubic', 'down.bbr', 'up.bbr', 'down.many', 'up.many'] as const;
+export type Case = (typeof CASES)[number];
+
+interface Job {
+  id: number;
+  world: string;
+  seed: number;
+  test: Case;
+  /** One of the links only. */
+  alone?: number;
+  seconds?: number;
+}
+
+export interface SimOptions {
+  worlds: readonly string[];
+  cases: readonly Case[];
+  seeds: readonly number[];
+  threads: number;
+  seconds?: number;
+  /** Do without the links alone, which take half of the time. */
+  noAlone: boolean;
+}
+
+export type SimLine = { world: string; figures: Record<string, Record<string, Judged | number>> };
+
+/** Lives all worlds and tells each when it is done. */
+export async function simulate(options: SimOptions, onWorld: (line: SimLine) => void): Promise<void> {
+  const crew = new Crew(options.threads);
+  try {
+    for (const world of options.worlds) onWorld(await simulateWorld(crew, loadScenario(world), world, options));
+  } finally {
+    await crew.dismiss();
+  }
+}
+
+async function simulateWorld(crew: Crew, scenario: Scenario, world: string, options: SimOptions): Promise<SimLine> {
+  const { seconds } = options;
+  const figures: SimLine['figures'] = {};
+  const pending = options.cases.map(async (test) => {
+    const isMany = test.endsWith('.many');
+    const runs = options.seeds.map(async (seed): Promise<Run> => {
+      const job = { world, seed, test, seconds };
+      const alone = isMany || options.noAlone ? [] : scenario.links.map((_, link) => crew.do({ ...job, alone: link }));
+      const { bps, limitBps, ...values } = await crew.do(job);
+      const best = (await Promise.all(alone)).map((f) => f.bps);
+      return { seed, bps, limitBps, bestBps: best.length > 0 ? Math.max(...best) : Number.NaN, values };
+    });
+    return [test, judge(scenario, await Promise.all(runs), isMany)] as const;
+  });
+  for (const done of pending) {
+    const [test, figure] = await done;
+    figures[test] = figure;
+  }
+  return { world: scenario.name, figures };
+}
+
+/** One life. */
+export function live(scenario: Scenario, seed: number, test: Case, seconds?: number, alone?: number): Findings {
+  const [direction, kind] = test.split('.');
+  const whole = varied(scenario, seed);
+  const world = new World(alone === undefined ? whole : aloneOn(whole, alone), {
+    seed,
+    isUp: direction === 'up',
+    congestion: kind === 'bbr' ? 'bbr' : 'cubic',
+    flows: kind === 'many' ? MANY : 1,
+    seconds,
+  });
+  return world.run();
+}
+
+/** Threads that take jobs in turn. Owns: the threads. */
+class Crew {
+  readonly #threads: Worker[];
+  readonly #idle: Worker[] = [];
+  readonly #waiting: Job[] = [];
+  readonly #done = new Map<number, { resolve: (f: Findings) => void; reject: (e: Error) => void }>();
+  #next = 0;
+
+  constructor(count: number) {
+    this.#threads = Array.from({ length: count }, () => {
+      const thread = new Worker(fileURLToPath(import.meta.url), { workerData: 'crew' });
+      thread.on('message', ({ id, findings, error }: { id: number; findings: Findings; error?: string }) => {
+        const { resolve, reject } = this.#done.get(id)!;
+        this.#done.delete(id);
+        if (error === undefined) resolve(findings);
+        else reject(new Error(error));
+        this.#idle.push(thread);
+        this.#hand();
+      });
+      this.#idle.push(thread);
+      return thread;
+    });
+  }
+
+  do(job: Omit<Job, 'id'>): Promise<Findings> {
+    return new Promise((resolve, reject) => {
+      const id = this.#next++;
+      this.#done.set(id, { resolve, reject });
+      this.#waiting.push({ ...job, id });
+      this.#hand();
+    });
+  }
+
+  async dismiss(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+  }
+
+  #hand(): void {
+    while (this.#idle.length > 0 && this.#waiting.length > 0) this.#idle.pop()!.postMessage(this.#waiting.shift());
+  }
+}
+
+if (!isMainThread && workerData === 'crew') {
+  parentPort!.on('message', (job: Job) => {
+    try {
+      const findings = live(loadScenario(job.world), job.seed, job.test, job.seconds, job.alone);
+      parentPort!.postMessage({ id: job.id, findings });
+    } catch (error) {
+      parentPort!.postMessage({ id: job.id, error: `${job.world}, seed ${job.seed}: ${(error as Error).stack}` });
+    }
+  });
+}
