@@ -4,6 +4,7 @@ import { checkFiles } from '../backend/openvpn/files.ts';
 import { YokeError } from '../base/error.ts';
 import { checkHost } from '../daemon/check.ts';
 import { askControl } from '../daemon/control.ts';
+import { firewallWarnings } from '../daemon/firewall.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { loadConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
@@ -32,6 +33,7 @@ export async function check(options: GlobalOptions): Promise<number> {
     process.stderr.write(`${complaints.join('\n')}\n`);
     return EXIT_ERROR;
   }
+  for (const text of await firewallWarnings(config)) process.stdout.write(`warning: ${text}\n`);
   if (config.engine === 'openvpn') {
     const { remarks, files } = openvpnSettings(config);
     for (const text of [...remarks, ...checkFiles(files, Date.now()).warnings]) process.stdout.write(`${text}\n`);

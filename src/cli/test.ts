@@ -29,7 +29,7 @@ export async function test(options: TestOptions): Promise<number> {
   const measure = (way: Way): Promise<Measured> => {
     if (options.iperf3 !== undefined) return measureIperf3(options.iperf3, local, way, seconds);
     if (options.url !== undefined) return measureUrl(options.url, local, seconds);
-    return runSpeedTest({ remote, local, way, seconds });
+    return runSpeedTest({ remote, local, way, seconds, port: config.bond.testPort });
   };
   const both = options.down === options.up;
   const ways: Way[] = options.url !== undefined ? ['down'] : both ? ['down', 'up'] : options.down ? ['down'] : ['up'];

@@ -304,9 +304,9 @@ export function checkLinks(reader: Reader, links: readonly LinkReading[], bond: 
 function checkTable(reader: Reader, table: Entry<string>, bond: BondReading | undefined) {
   const own = bond && oneOf(bond.read.routing_table);
   const said = table.said[0];
-  if (own === undefined || !said || !(Number(said.value) > own && Number(said.value) <= own + MAX_LINKS)) return;
+  if (own === undefined || !said || !(Number(said.value) > own && Number(said.value) <= own + MAX_LINKS + 1)) return;
   const todo = 'choose another table, or leave the option out';
-  const expected = `none of ${own + 1} to ${own + MAX_LINKS}, which yoke chooses from`;
+  const expected = `none of ${own + 1} to ${own + MAX_LINKS + 1}, which yoke chooses from`;
   complain(reader, said.line, said.where, { expected, found: `'${said.text}'`, todo });
 }
 

@@ -1,6 +1,7 @@
 /** What a configuration means once it has been read: the values every other folder works with. Units are in the names. */
 import type { AddressBytes, Prefix } from '../base/address.ts';
 import type { BondingMode } from './bonding.ts';
+import type { PortRange, Service } from './kinds.ts';
 
 export type Role = 'router' | 'server';
 export type EngineName = 'multipath' | 'openvpn';
@@ -66,6 +67,10 @@ export interface BondConfig {
   endpoints?: string[];
   /** Server: UDP addresses and ports it listens at. */
   listen: { address?: AddressBytes; port: number }[];
+  /** Server: what clients reach at its inner addresses, beside ping and the speed test. */
+  open: Service[];
+  /** TCP port of the speed test at the inner addresses. */
+  testPort: number;
   /** Mark of the outer datagrams, so that no rule sends them into the bond again. */
   fwmark: number;
   /** Table of the bond's own routes. */
@@ -90,6 +95,22 @@ export interface ClientConfig {
   disabled: boolean;
 }
 
+/** `config forward 'NAME'`: a port of the server's that leads through the bond. */
+export interface ForwardConfig {
+  name: string;
+  place: Place;
+  proto: 'tcp' | 'udp' | 'both';
+  ports: PortRange;
+  /** The server's address it is a port of; undefined: `publicIpaddr`, or else every address but the inner ones. */
+  address?: AddressBytes;
+  client?: string;
+  /** Where it leads, at most one address of a family. */
+  to: AddressBytes[];
+  /** Undefined: the same port. */
+  destPort?: number;
+  disabled: boolean;
+}
+
 /** `config openvpn` or `config openvpn-server`: options of OpenVPN as the file says them; engine openvpn only. */
 export interface OpenvpnConfig {
   section: 'openvpn' | 'openvpn-server';
@@ -108,6 +129,8 @@ export interface Config {
   links: LinkConfig[];
   /** Server only. */
   clients: ClientConfig[];
+  /** Server only. */
+  forwards: ForwardConfig[];
   /** Engine openvpn only. */
   openvpn?: OpenvpnConfig[];
 }

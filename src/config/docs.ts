@@ -97,7 +97,7 @@ const KIND_WORDS: Record<string, string> = {
   rate: 'a number with `bit`, `kbit`, `mbit` or `gbit` (powers of 1,000); a bare number is bit/s',
   time: 'a number with `us`, `ms`, `s`, `m`, `h` or `d`; a bare number is seconds',
   table: 'a number from 1 to 4294967295 or a name from rt_tables, but not main, local or default',
-  'table number': 'a number from 1 to 244 or from 256 to 4294967286',
+  'table number': 'a number from 1 to 243 or from 256 to 4294967286',
 };
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

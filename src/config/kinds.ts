@@ -62,6 +62,53 @@ export const port = (min: 0 | 1): Kind<number> => ({
   example: '1194',
 });
 
+/** One port, or several in a row: both ends are part of it. */
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+/** Reads `443` or `8000-8010`. */
+export function parsePorts(text: string): PortRange | undefined {
+  const m = /^([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?$/.exec(text);
+  if (!m) return undefined;
+  const [first, last] = [Number(m[1]), Number(m[2] ?? m[1])];
+  return first <= last && last <= 65535 ? { first, last } : undefined;
+}
+
+/** Prints a range as `parsePorts` reads it. */
+export function printPorts({ first, last }: PortRange): string {
+  return first === last ? String(first) : `${first}-${last}`;
+}
+
+/** One port or several in a row. */
+export const ports: Kind<PortRange> = {
+  name: 'ports',
+  expected: "a port, or a range as '8000-8010'",
+  example: '443',
+  read: parsePorts,
+};
+
+/** A service by protocol and ports; undefined ports: everything. */
+export interface Service {
+  proto: 'tcp' | 'udp' | 'any';
+  ports?: PortRange;
+}
+
+/** What is opened: `tcp/22`, `udp/5000-5010`, `any`. */
+export const service: Kind<Service> = {
+  name: 'service',
+  expected: "a protocol and a port as 'tcp/22' or 'udp/5000-5010', or 'any'",
+  example: 'tcp/22',
+  read: (text) => {
+    if (text === 'any') return { proto: 'any' };
+    const m = /^(tcp|udp)\/(.+)$/.exec(text);
+    const range = m ? parsePorts(m[2]) : undefined;
+    return m && range ? { proto: m[1] as 'tcp' | 'udp', ports: range } : undefined;
+  },
+  hint: (text) => (parsePorts(text) ? `say the protocol: 'tcp/${text}'` : undefined),
+};
+
 /** A rate as tc writes it. Units: bit/s. */
 export function rate(min: string, max: string): Kind<number> {
   const [low, high] = [parseRateBps(min) ?? 0, parseRateBps(max) ?? 0];
@@ -257,14 +304,14 @@ export const table: Kind<string> = {
   },
 };
 
-/** The bond's table by number; the eight numbers behind it are for the links' own, and none of them may be the kernel's. */
+/** The bond's table by number; the nine numbers behind it are the links' and that of answers, and none of them may be the kernel's. */
 export const tableNumber: Kind<number> = {
   name: 'table number',
-  expected: 'a routing table from 1 to 244 or from 256 to 4294967286',
+  expected: 'a routing table from 1 to 243 or from 256 to 4294967286',
   example: '30327',
   read: (t) => {
     const n = /^[1-9]\d*$/.test(t) ? Number(t) : Number.NaN;
-    return n <= 244 || (n >= 256 && n <= 4294967286) ? n : undefined;
+    return n <= 243 || (n >= 256 && n <= 4294967286) ? n : undefined;
   },
 };
 

@@ -231,6 +231,18 @@ export const BOND_OPTIONS = {
     otherwise: "`'1194'` when there is no `listen` either",
     doc: 'UDP port to listen at on every address; the short form of `listen`.',
   }),
+  open: is({
+    kind: kind.service,
+    role: 'server',
+    many: true,
+    otherwise: 'none',
+    doc: "What clients reach at the server's inner addresses, beside ping and the speed test: `tcp/22`, `udp/5000-5010`, `any`. See docs/firewall.md.",
+  }),
+  test_port: is({
+    kind: { ...kind.port(1), expected: 'a TCP port from 1 to 65535' },
+    default: '30327',
+    doc: 'TCP port of `yoke test` at the inner addresses; the same at both ends.',
+  }),
   mtu: is({
     kind: kind.whole(576, 65535, 'a number of bytes'),
     otherwise: 'follows the links',
@@ -244,7 +256,7 @@ export const BOND_OPTIONS = {
   routing_table: is({
     kind: kind.tableNumber,
     default: '30327',
-    doc: "Table of the bond's own routes; the eight numbers behind it are for the links'.",
+    doc: "Table of the bond's own routes; the nine numbers behind it are for the links' and for answers.",
   }),
   rule_priority: is({
     kind: kind.whole(1, 32700, 'a rule preference'),
@@ -307,6 +319,38 @@ export const CLIENT_OPTIONS = {
   ...DISABLED,
 };
 
+/** `config forward 'NAME'`. */
+export const FORWARD_OPTIONS = {
+  proto: is({ kind: kind.choice('tcp', 'udp', 'both'), default: 'both', doc: 'Protocol.' }),
+  port: is({
+    kind: kind.ports,
+    required: true,
+    doc: 'Port on the public address, or a range: `8000-8010`.',
+  }),
+  address: is({
+    kind: kind.address(),
+    otherwise: '`public_ipaddr`, or else every address of the server but the inner ones',
+    doc: "The server's address that it is a port of.",
+  }),
+  client: is({
+    kind: kind.text,
+    engine: 'multipath',
+    otherwise: 'the one that has `dest_ip` in its `allowed_ip`',
+    doc: 'Name of the client that it leads to.',
+  }),
+  dest_ip: is({
+    kind: kind.address(),
+    otherwise: 'the inner address of the client',
+    doc: 'Address of a host in the network behind the client.',
+  }),
+  dest_port: is({
+    kind: kind.ports,
+    otherwise: 'the same port',
+    doc: 'Port there. A range keeps its ports.',
+  }),
+  ...DISABLED,
+};
+
 /** The sections of the file, in the order of docs/config.md. */
 export const SECTIONS: readonly SectionSpec[] = [
   {
@@ -328,6 +372,13 @@ export const SECTIONS: readonly SectionSpec[] = [
     engine: 'multipath',
     doc: 'One router that the server serves.',
     options: CLIENT_OPTIONS,
+  },
+  {
+    type: 'forward',
+    heading: "config forward 'NAME'",
+    role: 'server',
+    doc: 'A port of the server that leads through the bond, to a client or a host behind it (docs/firewall.md).',
+    options: FORWARD_OPTIONS,
   },
   {
     type: 'openvpn',

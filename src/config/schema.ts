@@ -15,7 +15,9 @@ import {
   type LinkReading,
 } from './checks.ts';
 import type { BondConfig, ClientConfig, Config, EngineName, LinkConfig, OpenvpnConfig, Role } from './config.ts';
-import { BOND_OPTIONS, CLIENT_OPTIONS, LINK_OPTIONS, SECTIONS, type Specs } from './options.ts';
+import { checkForwards, type ForwardReading, toForward, withForwards } from './forwards.ts';
+import { BOND_OPTIONS, CLIENT_OPTIONS, FORWARD_OPTIONS, LINK_OPTIONS, SECTIONS, type Specs } from './options.ts';
+import { DEFAULT_PORT } from './ports.ts';
 import { allOf, complain, type Entry, headingOf, oneOf, type Reader, readSection } from './reading.ts';
 import { nearest } from './suggest.ts';
 import { parseUci, quoted, type UciDocument, type UciSection } from './uci.ts';
@@ -25,6 +27,7 @@ const TABLES: Readonly<Record<string, Specs>> = {
   "interface 'bond'": BOND_OPTIONS,
   link: LINK_OPTIONS,
   client: CLIENT_OPTIONS,
+  forward: FORWARD_OPTIONS,
 };
 
 /** Reads a configuration file's text. `file` names it in messages. @throws YokeError `config` with everything that is wrong. */
@@ -34,6 +37,7 @@ export function readConfig(text: string, file: string): Config {
   let bond: BondReading | undefined;
   const links: LinkReading[] = [];
   const clients: ClientReading[] = [];
+  const forwards: ForwardReading[] = [];
   const openvpn: OpenvpnConfig[] = [];
   for (const section of document.sections) {
     if (!isWelcome(reader, section, bond?.section)) continue;
@@ -41,6 +45,8 @@ export function readConfig(text: string, file: string): Config {
     if (type === 'interface') bond = { section, read: readSection(reader, section, BOND_OPTIONS, TABLES) };
     else if (type === 'link') links.push({ section, read: readSection(reader, section, LINK_OPTIONS, TABLES) });
     else if (type === 'client') clients.push({ section, read: readSection(reader, section, CLIENT_OPTIONS, TABLES) });
+    else if (type === 'forward')
+      forwards.push({ section, read: readSection(reader, section, FORWARD_OPTIONS, TABLES) });
     else openvpn.push(toOpenvpn(file, section));
   }
   if (bond) checkBond(reader, bond);
@@ -54,6 +60,8 @@ export function readConfig(text: string, file: string): Config {
   }
   checkLinks(reader, links, bond);
   checkClients(reader, clients, bond);
+  const around = { clients, links, bond };
+  checkForwards(reader, forwards, around);
   if (reader.engine === 'openvpn') checkOpenvpn(reader, openvpn, bond);
   if (reader.complaints.length > 0) {
     throw new YokeError(
@@ -61,6 +69,7 @@ export function readConfig(text: string, file: string): Config {
       reader.complaints.sort((a, b) => a.line - b.line).map((c) => c.complaint),
     );
   }
+  const forwarded = forwards.map((f) => toForward(file, f, around));
   assert(bond !== undefined, 'a file without complaints has a bond');
   return {
     file,
@@ -68,7 +77,8 @@ export function readConfig(text: string, file: string): Config {
     engine: reader.engine,
     bond: toBond(file, reader, bond),
     links: links.map((l) => toLink(file, l)),
-    clients: clients.map((c) => toClient(file, c)),
+    clients: clients.map((c) => withForwards(toClient(file, c), forwarded)),
+    forwards: forwarded,
     ...(reader.engine === 'openvpn' ? { openvpn } : {}),
   };
 }
@@ -159,6 +169,8 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
     publicIpaddr: oneOf(r.public_ipaddr),
     ...(r.endpoint.said.length > 0 && { endpoints: allOf(r.endpoint) }),
     listen,
+    open: allOf(r.open),
+    testPort: must(r.test_port),
     fwmark: must(r.fwmark),
     routingTable: must(r.routing_table),
     rulePriority: must(r.rule_priority),
@@ -180,9 +192,6 @@ function toBonding(r: BondReading['read']): BondConfig['bonding'] {
   const parameters = names.flatMap((name) => allOf(r[name]).map((value) => ({ name, value })));
   return { mode: must(r.mode), parameters };
 }
-
-/** The UDP port where nothing else is said. Source: the article's `local_port`, IANA's number for OpenVPN. */
-const DEFAULT_PORT = 1194;
 
 function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
   return {

@@ -11,6 +11,7 @@ import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { printAddress } from '../base/address.ts';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
+import { forwardTroubles } from './firewall.ts';
 import { listenAddresses, openvpnSettings, waitingTunnels } from './settings.ts';
 
 /** Bit of the capability to change network settings. Source: linux/capability.h. */
@@ -33,6 +34,7 @@ export interface CheckOptions {
 export async function checkHost(config: Config, { starting, runDir }: CheckOptions): Promise<void> {
   const complaints: Complaint[] = [...checkRights(), ...checkTun(), ...checkPrograms(config)];
   if (config.engine === 'openvpn') complaints.push(...(await checkOpenvpn(config, starting)));
+  complaints.push(...forwardTroubles(config));
   if (starting) {
     const free = config.engine === 'openvpn' && (await holderOf(config.bond.ifname, ownerOf(runDir))) !== 'somebody';
     if (!free) complaints.push(...checkName(config));

@@ -4,6 +4,7 @@ import type { BackendSettings, LinkSettings, OpenvpnSettings, PeerSettings } fro
 import { type AddressBytes, parseAddress, parsePrefix, printAddress } from '../base/address.ts';
 import type { Config, LinkConfig } from '../config/config.ts';
 import { translateOpenvpn } from '../config/openvpn.ts';
+import { portOfTunnel } from '../config/ports.ts';
 import type { Access, Facts, LinkFacts } from '../plan/facts.ts';
 import type { Keys } from './keys.ts';
 
@@ -92,7 +93,7 @@ export function waitingTunnels(config: Config): LinkSettings[] {
   return config.links
     .filter((l) => !l.disabled)
     .map((link, id): LinkSettings => {
-      const localPort = link.localPort || FIRST_PORT + id;
+      const localPort = portOfTunnel(link.localPort, id);
       return {
         id,
         name: link.name,
@@ -107,9 +108,6 @@ export function waitingTunnels(config: Config): LinkSettings[] {
       };
     });
 }
-
-/** The UDP port of a server's first tunnel where none is said. Source: the article's. */
-const FIRST_PORT = 1194;
 
 function serverPeer(config: Config, keys: Keys): PeerSettings {
   return {

@@ -57,7 +57,7 @@ export async function speedTestOf(config: Config, log: Log): Promise<SpeedTestSe
   const addresses = config.bond.addresses.map((a) => a.bytes);
   const allowed = [...config.bond.addresses, ...config.clients.flatMap((c) => c.allowed)];
   try {
-    return await startSpeedTest({ addresses, allowed });
+    return await startSpeedTest({ addresses, allowed, port: config.bond.testPort });
   } catch (error) {
     log('warn', (error as Error).message);
     return undefined;

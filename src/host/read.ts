@@ -86,7 +86,7 @@ export async function readRules(family: Family): Promise<Thing[]> {
       table: Number(r.table),
       ...(r.src !== 'all' && { from: r.srclen === undefined ? canonical(r.src) : `${canonical(r.src)}/${r.srclen}` }),
       ...(r.oif !== undefined && { oif: r.oif }),
-      ...('not' in r && r.fwmark !== undefined && { notFwmark: Number(r.fwmark) }),
+      ...(r.fwmark !== undefined && { ['not' in r ? 'notFwmark' : 'fwmark']: Number(r.fwmark) }),
       ...(r.suppress_prefixlen === 0 && { suppressDefault: true }),
     }));
 }
@@ -113,7 +113,8 @@ export async function readRoutes(family: Family): Promise<Thing[]> {
 
 /** A table of the inet family, with its text as nft prints it; nothing when it is not there. @throws YokeError when nft fails. */
 export async function readNft(table: string): Promise<Thing[]> {
-  const argv = ['nft', '-s', 'list', 'table', 'inet', table];
+  // without states and without what sets hold now: that comes and goes by itself
+  const argv = ['nft', '-s', '-t', 'list', 'table', 'inet', table];
   const ran = await run(argv);
   if (ran.status === 0) return [{ kind: 'nft', table, mark: markOfListing(ran.stdout), text: ran.stdout }];
   if (/No such file or directory/.test(ran.stderr)) return [];

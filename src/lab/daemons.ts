@@ -71,7 +71,7 @@ config link '${link.name}'
 ${more.map((line) => `\t${line}\n`).join('')}${links.join('')}`;
 }
 
-/** The server's file with one client, the router. */
+/** The server's file with one client, the router. Its inner address is open: measures of the lab end there. */
 export function serverConfig(keyFile: string, routerPublicKey: string, more: readonly string[] = []): string {
   return `config interface 'bond'
 	option role 'server'
@@ -79,6 +79,7 @@ export function serverConfig(keyFile: string, routerPublicKey: string, more: rea
 	option ip6addr '${INNER.server6}/64'
 	option private_key_file '${keyFile}'
 	option listen_port '${INNER.port}'
+	list open 'any'
 ${more.map((line) => `\t${line}\n`).join('')}
 config client 'router'
 	option public_key '${routerPublicKey}'

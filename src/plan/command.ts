@@ -59,6 +59,7 @@ function unmakeCommands(t: Thing): Command[] {
 function ruleWords(r: RuleThing): string[] {
   const words = ['priority', String(r.priority)];
   if (r.notFwmark !== undefined) words.push('not', 'fwmark', `0x${r.notFwmark.toString(16)}`);
+  if (r.fwmark !== undefined) words.push('fwmark', `0x${r.fwmark.toString(16)}`);
   if (r.from !== undefined) words.push('from', r.from);
   if (r.oif !== undefined) words.push('oif', r.oif);
   words.push('lookup', r.table === MAIN_TABLE ? 'main' : String(r.table));

@@ -6,6 +6,7 @@
  *   +0       lookup main suppress_prefixlength 0      what the host knows better than a default route stays as it is
  *   +1+i     from ADDRESS lookup TABLE                link i: answers leave by the line that was asked
  *   +10+i    oif DEVICE lookup TABLE                  link i: sockets tied to the device, ours above all
+ *   +19      fwmark MARK+1 lookup BOND-TABLE+9        answers to what came by the bond, where the default route is another
  *   +20      not fwmark MARK lookup BOND-TABLE        everything else; our own datagrams are marked and stay out
  *
  * main keeps its default route: when the bond's device is gone its table is empty, and the packet falls through to main. The kill
@@ -27,6 +28,7 @@ import {
 import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import type { Access, Facts, LinkFacts } from './facts.ts';
+import { needsReplyPath, replyMark } from './firewall.ts';
 import { desiredNft, nftTableName, outermost } from './nft.ts';
 import {
   type Family,
@@ -44,7 +46,10 @@ const MOST_LINKS = 8;
 /** Where rules stand behind the first preference; the links fit between them. */
 const FROM_RULE_OFFSET = 1;
 const OIF_RULE_OFFSET = 10;
+const REPLY_RULE_OFFSET = 19;
 const BOND_RULE_OFFSET = 20;
+/** The table for answers stands behind those of the links. */
+const REPLY_TABLE_OFFSET = MOST_LINKS + 1;
 
 /** What is known only while the packet path runs: its device exists, and this is the MTU that fits the paths. */
 export interface Live {
@@ -125,6 +130,9 @@ function routerThings(config: Config, facts: Facts): Parts {
   const ruled = ([4, 6] as const).filter((f) => closed.includes(f) || linkFamilies.has(f));
   const routed: RouteThing[] = [];
   for (const family of closed) routed.push(...bondRoutes(config, family, inner.includes(family)));
+  const replies = needsReplyPath(config) ? inner : [];
+  const replyTable = bond.routingTable + REPLY_TABLE_OFFSET;
+  for (const family of replies) routed.push(bondRoute(config, family, replyTable, 'default'));
   return {
     before: [
       ...ruled.map((family): RuleThing => {
@@ -133,10 +141,16 @@ function routerThings(config: Config, facts: Facts): Parts {
       ...links,
     ],
     routed,
-    last: closed.map((family): RuleThing => {
-      const priority = bond.rulePriority + BOND_RULE_OFFSET;
-      return { kind: 'rule', family, priority, table: bond.routingTable, notFwmark: bond.fwmark };
-    }),
+    last: [
+      ...replies.map((family): RuleThing => {
+        const priority = bond.rulePriority + REPLY_RULE_OFFSET;
+        return { kind: 'rule', family, priority, table: replyTable, fwmark: replyMark(config) };
+      }),
+      ...closed.map((family): RuleThing => {
+        const priority = bond.rulePriority + BOND_RULE_OFFSET;
+        return { kind: 'rule', family, priority, table: bond.routingTable, notFwmark: bond.fwmark };
+      }),
+    ],
   };
 }
 
@@ -185,9 +199,9 @@ function linkTables(config: Config, facts: Facts): number[] {
   });
 }
 
-/** The bond's table, the numbers that links may be given, and what links were told. */
+/** The bond's table, the numbers that links may be given, that of the answers, and what links were told. */
 function ownTables(config: Config, facts: Facts): number[] {
-  const given = Array.from({ length: 1 + MOST_LINKS }, (_, i) => config.bond.routingTable + i);
+  const given = Array.from({ length: 1 + REPLY_TABLE_OFFSET }, (_, i) => config.bond.routingTable + i);
   return [...new Set([...given, ...linkTables(config, facts)])];
 }
 
@@ -204,31 +218,31 @@ function bondRoutes(config: Config, family: Family, carried: boolean): RouteThin
   const closed: RouteThing[] = bond.killswitch
     ? wanted.map((to) => ({ ...base, type: 'unreachable', to, metric: KILLSWITCH_METRIC }))
     : [];
-  // Between tunnels that carry Ethernet a packet needs a neighbour to go to; our own tunnel has but one other end.
-  const peer = config.engine === 'openvpn' ? bond.remoteAddresses.find(ofFamily) : undefined;
-  const next = peer && { via: printAddress(peer), ...(!near(peer) && { onlink: true as const }) };
-  const through = (to: string) => (peer && to === printPrefix({ bytes: peer, length: peer.length * 8 }) ? {} : next);
   const open = carried ? [...new Set([...(bond.defaultRoute ? [] : far), ...wanted])] : [];
-  return [
-    ...closed,
-    ...open.map(
-      (to): RouteThing => ({ ...base, type: 'unicast', to, metric: ROUTE_METRIC, dev: bond.ifname, ...through(to) }),
-    ),
-  ];
+  return [...closed, ...open.map((to) => bondRoute(config, family, bond.routingTable, to))];
+}
+
+/** A route by the bond. Between tunnels that carry Ethernet a packet needs a neighbour to go to; our own tunnel has but one other end. */
+function bondRoute({ engine, bond }: Config, family: Family, table: number, to: string): RouteThing {
+  const route = { kind: 'route', family, table, type: 'unicast', to, metric: ROUTE_METRIC, dev: bond.ifname } as const;
+  const peer = bond.remoteAddresses.find((a) => (a.length === 4) === (family === 4));
+  if (engine !== 'openvpn' || !peer || to === printPrefix({ bytes: peer, length: peer.length * 8 })) return route;
+  const near = bond.addresses.some((p) => prefixContains(p, peer));
+  return { ...route, via: printAddress(peer), ...(!near && { onlink: true }) };
 }
 
 function serverThings(config: Config): Parts {
   const { bond } = config;
-  const behind = outermost(config.clients.filter((c) => !c.disabled).flatMap((c) => c.allowed));
+  const behind = outermost(
+    config.engine === 'openvpn'
+      ? config.forwards.filter((f) => !f.disabled).flatMap((f) => f.to.map((a) => ({ bytes: a, length: a.length * 8 })))
+      : config.clients.filter((c) => !c.disabled).flatMap((c) => c.allowed),
+  );
   // What the device's own prefixes cover the kernel routes by itself; a default route to a client would be the end of the server.
   const wanted = behind.filter(
     (p) => p.length > 0 && !bond.addresses.some((a) => a.length <= p.length && prefixContains(a, p.bytes)),
   );
-  const routed = wanted.map((p): RouteThing => {
-    const family = p.bytes.length === 4 ? 4 : 6;
-    const to = printPrefix(p);
-    return { kind: 'route', family, table: MAIN_TABLE, type: 'unicast', to, metric: ROUTE_METRIC, dev: bond.ifname };
-  });
+  const routed = wanted.map((p) => bondRoute(config, p.bytes.length === 4 ? 4 : 6, MAIN_TABLE, printPrefix(p)));
   return { before: [], routed, last: [] };
 }
 

@@ -1,11 +1,12 @@
 /**
- * The text of our one nftables table: NAT and MSS clamp, nothing else. Tables of the user are neither read nor written.
+ * The text of our one nftables table: NAT, MSS clamp, and what firewall.ts says. Tables of the user are neither read nor written.
  *
  * A chain without a hook bears the hash of the text in its name: so an observer knows the table's version although the kernel
  * prints rules in its own words.
  */
 import { networkOf, type Prefix, prefixContains, printAddress, printPrefix } from '../base/address.ts';
 import type { Config } from '../config/config.ts';
+import { forwardRules, hairpinRules, inputRules, needsReplyPath, replyRules, serverSets } from './firewall.ts';
 import type { NftThing } from './thing.ts';
 
 /** Name of the table for a device; characters that nft does not take are written as `/` and their code. */
@@ -17,10 +18,20 @@ export function nftTableName(device: string): string {
 export function desiredNft(config: Config): NftThing {
   const table = nftTableName(config.bond.ifname);
   const chains = [clampChain('forward', config.bond.ifname), clampChain('output', config.bond.ifname)];
-  const nat = natRules(config);
+  const server = config.role === 'server';
+  const forwards = forwardRules(config);
+  const nat = [...natRules(config), ...hairpinRules(config, outermost(served(config)))];
+  if (server) chains.push(chain('input', 'type filter hook input priority filter; policy accept;', inputRules(config)));
+  if (forwards.length > 0)
+    chains.push(chain('prerouting', 'type nat hook prerouting priority dstnat; policy accept;', forwards));
+  if (needsReplyPath(config)) {
+    const { prerouting, output } = replyRules(config);
+    chains.push(chain('come_by', 'type filter hook prerouting priority mangle; policy accept;', prerouting));
+    chains.push(chain('answer', 'type route hook output priority mangle; policy accept;', output));
+  }
   if (nat.length > 0)
     chains.push(chain('postrouting', 'type nat hook postrouting priority srcnat; policy accept;', nat));
-  const body = chains.join('\n');
+  const body = `${server ? serverSets() : ''}${chains.join('\n')}`;
   const text = `table inet ${table} {\n\tchain mark_${fnv1a(body)} {\n\t}\n\n${body}}\n`;
   return { kind: 'nft', table, mark: markOfListing(text), text };
 }
@@ -29,6 +40,7 @@ export function desiredNft(config: Config): NftThing {
 export function markOfListing(listing: string): string {
   const hash = /^\s*chain mark_([0-9a-f]+) \{/m.exec(listing)?.[1] ?? 'none';
   const rules = listing
+    .replace(/^\s*set \w+ \{[^{}]*\}\n/gm, '')
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && line !== '}' && !line.endsWith('{') && !line.startsWith('type '));

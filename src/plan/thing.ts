@@ -28,6 +28,7 @@ export interface RuleThing {
   readonly from?: string;
   readonly oif?: string;
   readonly notFwmark?: number;
+  readonly fwmark?: number;
   /** `suppress_prefixlength 0`: the table's default routes do not count. */
   readonly suppressDefault?: boolean;
 }
@@ -113,7 +114,8 @@ export function slotOf(t: Thing): string {
 function ruleSelector(r: RuleThing): string {
   const from = r.from === undefined ? '' : `from ${r.from} `;
   const oif = r.oif === undefined ? '' : `oif ${r.oif} `;
-  const mark = r.notFwmark === undefined ? '' : `not fwmark ${r.notFwmark} `;
+  const mark =
+    r.notFwmark !== undefined ? `not fwmark ${r.notFwmark} ` : r.fwmark !== undefined ? `fwmark ${r.fwmark} ` : '';
   return `${from}${oif}${mark}table ${r.table}${r.suppressDefault ? ' suppress' : ''}`;
 }
 

@@ -43,6 +43,7 @@ config interface 'bond'
   list ipaddr '10.77.0.1/24'
   list ip6addr 'fd77::1/64'
   option private_key_file '${join(net.folder, 'server.key')}'
+  list open 'tcp/5001'
   ${more}
 ${clients.map((name, i) => `config client '${name}'\n  option public_key '${KEYS[name].open}'\n  option ipaddr '10.77.0.${i + 2}'\n  option ip6addr 'fd77::${i + 2}'\n`).join('')}`;
 

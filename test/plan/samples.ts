@@ -34,6 +34,8 @@ export function sampleBond(addresses: string[], remote: string[], more: Partial<
     masquerade: true,
     killswitch: false,
     listen: [],
+    open: [],
+    testPort: 30327,
     fwmark: 30327,
     routingTable: 1000,
     rulePriority: 700,
@@ -49,6 +51,7 @@ export function sampleRouter(bond: Partial<BondConfig> = {}, links?: LinkConfig[
     bond: sampleBond(['10.7.0.2/24', 'fd00:7::2/64'], ['10.7.0.1', 'fd00:7::1'], bond),
     links: links ?? [sampleLink('one', 'eth1'), sampleLink('two', 'eth2')],
     clients: [],
+    forwards: [],
   };
 }
 
@@ -57,8 +60,9 @@ export function sampleServer(bond: Partial<BondConfig> = {}, clients?: ClientCon
     file: 'bonding',
     role: 'server',
     engine: 'multipath',
-    bond: sampleBond(['10.7.0.1/24'], [], bond),
+    bond: sampleBond(['10.7.0.1/24'], [], { listen: [{ port: 1194 }], ...bond }),
     links: [],
     clients: clients ?? [sampleClient('home', ['10.7.0.2/32', '192.168.10.0/24'])],
+    forwards: [],
   };
 }

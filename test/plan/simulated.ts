@@ -250,7 +250,7 @@ export class SimulatedHost implements Host {
         table,
         ...(named.from && { from: named.from }),
         ...(named.oif && { oif: named.oif }),
-        ...(named.fwmark && { notFwmark: Number(named.fwmark) }),
+        ...(named.fwmark && { [words.includes('not') ? 'notFwmark' : 'fwmark']: Number(named.fwmark) }),
         ...(named.suppress_prefixlength && { suppressDefault: true }),
       };
       this.rules.push({ family, words: text, proto: Number(named.protocol ?? 0), thing });

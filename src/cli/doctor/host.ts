@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { YokeError } from '../../base/error.ts';
 import type { Config } from '../../config/config.ts';
 import { checkHost, findProgram } from '../../daemon/check.ts';
+import { firewallWarnings } from '../../daemon/firewall.ts';
 import { lockHolder } from '../../daemon/lock.ts';
 import { readRules } from '../../host/read.ts';
 import { run } from '../../host/run.ts';
@@ -38,6 +39,7 @@ export async function lookAtHost(config: Config | undefined, runDir: string): Pr
     ...(await kernel(config)),
     clock(),
     ...(await rivals(running?.pid)),
+    ...(config ? await firewalls(config) : []),
   ];
 }
 
@@ -145,6 +147,12 @@ function clock(): Finding {
   const synchronized = existsSync('/run/systemd/timesync/synchronized');
   const known = synchronized ? ', kept by NTP' : '';
   return { level: 'good', about: 'clock', text: `${text}Z${known}` };
+}
+
+/** Other firewalls that close what yoke needs. */
+async function firewalls(config: Config): Promise<Finding[]> {
+  const warnings = await firewallWarnings(config);
+  return warnings.map((text) => ({ level: 'note', about: 'firewall', text }));
 }
 
 /** Other programs that do what yoke does. */
