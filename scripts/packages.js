@@ -25,8 +25,15 @@ export const BENCH_PACKAGES = { openvpn: 'openvpn', openssl: 'openssl' };
 /** For test/guest and bench/howto: a kernel with the bonding driver. Tests that need one are skipped without. */
 export const GUEST_PACKAGES = { 'user-mode-linux': 'linux.uml', kmod: 'modprobe', ...BENCH_PACKAGES };
 
-/** For the tests of certificates and of the package's scripts, which are skipped without. */
-export const TEST_PACKAGES = { ...BENCH_PACKAGES, 'busybox-static': 'busybox', shellcheck: 'shellcheck' };
+/** For the tests of certificates and of the packages, which are skipped without. */
+export const TEST_PACKAGES = {
+  ...BENCH_PACKAGES,
+  'busybox-static': 'busybox',
+  shellcheck: 'shellcheck',
+  lintian: 'lintian',
+  'man-db': 'man',
+  mmdebstrap: 'mmdebstrap',
+};
 
 /** Where programs of administrators live, also when a user's PATH leaves them out. */
 const SYSTEM_PATHS = ['/usr/sbin', '/sbin', '/usr/local/sbin'];

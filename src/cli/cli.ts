@@ -43,7 +43,8 @@ function endQuietlyWhenNobodyReads(error: NodeJS.ErrnoException): void {
 
 type Action = (options: GlobalOptions & Record<string, unknown>) => Promise<number>;
 
-function describeProgram(done: (code: number) => void): Command {
+/** Every command with its options; `done` is told the exit code of the one that is called. Manual and completion are printed from it. */
+export function describeProgram(done: (code: number) => void): Command {
   const program = new Command('yoke');
   program
     .description('Yokes two or more internet links into one fast pipe.')

@@ -1,5 +1,4 @@
 /** `yoke run`: the instance in the foreground; what systemd and procd start. */
-import { execFile } from 'node:child_process';
 import type { Backend } from '../backend/backend.ts';
 import { YokeError } from '../base/error.ts';
 import type { Config, EngineName } from '../config/config.ts';
@@ -11,6 +10,7 @@ import { loadConfig } from '../daemon/load.ts';
 import { stderrLog } from '../daemon/log.ts';
 import type { Machine } from '../daemon/machine.ts';
 import { resolveName } from '../daemon/resolve.ts';
+import { serviceOf } from './service.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
 
@@ -37,6 +37,7 @@ export async function runWith(
   make: (config: Config) => Promise<{ backend: Backend; machine: Machine }>,
 ): Promise<number> {
   const log = stderrLog();
+  const service = await serviceOf(process.env);
   const config = loadConfig(options.config);
   const daemon = new Daemon({
     config,
@@ -73,9 +74,9 @@ export async function runWith(
   const starting = daemon.start();
   // a signal during the start ends it when it can be ended
   await Promise.race([starting, signalled.then(() => starting.catch(() => {}))]);
-  tellServiceManager('--ready');
+  service.ready(() => daemon.status());
   const ending = await Promise.race([daemon.ended, signalled]);
-  tellServiceManager('--stopping');
+  service.stopping();
   const clean = await stopInTime(daemon, log);
   log('info', 'ended');
   process.exit(bug !== undefined ? EXIT_BUG : ending.kind === 'failed' || !clean ? EXIT_ERROR : EXIT_DONE);
@@ -111,9 +112,4 @@ async function stopInTime(daemon: Daemon, log: (level: 'error', text: string) =>
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** systemd's notification, where a service manager asked for it; datagram sockets of files are beyond Node, the program has them. */
-function tellServiceManager(word: '--ready' | '--stopping'): void {
-  if (process.env.NOTIFY_SOCKET) execFile('systemd-notify', [word], () => {});
 }

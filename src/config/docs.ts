@@ -23,7 +23,8 @@ export function printConfigDocs(examples: DocExamples): string {
   ].join('\n\n')}\n`;
 }
 
-const INTRODUCTION = `yoke reads one file, \`/etc/config/bonding\` unless \`--config FILE\` says another, in the syntax of OpenWrt's UCI:
+/** What the file is, in Markdown. */
+export const INTRODUCTION = `yoke reads one file, \`/etc/config/bonding\` unless \`--config FILE\` says another, in the syntax of OpenWrt's UCI:
 
 - \`config TYPE 'NAME'\` begins a section; \`option NAME 'VALUE'\` says one value in it, \`list NAME 'VALUE'\` one of several.
 - Values stand in single quotes, in double quotes (a backslash takes the next character as it is), or bare when they have no blank. A quoted value
@@ -52,16 +53,19 @@ function printSection(section: SectionSpec): string[] {
   return [heading, doc, table(['option', 'type', 'when not said', 'meaning'], rows)];
 }
 
-const onlyFor = (role?: string, engine?: string) =>
+/** The roles and engines that it is for alone, in Markdown; empty: for all. */
+export const onlyFor = (role?: string, engine?: string) =>
   [role && `\`role '${role}'\``, engine && `\`engine '${engine}'\``].filter(Boolean).join(' and ');
 
-function defaultOf(spec: OptionSpec<unknown>): string {
+/** Its default in Markdown; required, what happens otherwise, or a dash. */
+export function defaultOf(spec: OptionSpec<unknown>): string {
   if (spec.default !== undefined) return `\`'${spec.default}'\``;
   if (spec.required) return '**required**';
   return spec.otherwise ?? '–';
 }
 
-function meaningOf(section: SectionSpec, spec: OptionSpec<unknown>): string {
+/** What it means in Markdown, its range, and where alone it may stand. */
+export function meaningOf(section: SectionSpec, spec: OptionSpec<unknown>): string {
   // What the section says already is not said again for each option.
   const only = onlyFor(
     spec.role === section.role ? undefined : spec.role,
@@ -72,7 +76,8 @@ function meaningOf(section: SectionSpec, spec: OptionSpec<unknown>): string {
   return `${spec.doc}${range}${only ? ` *Only with ${only}${spec.bothWith ? `, or \`engine '${spec.bothWith}'\`` : ''}.*` : ''}`;
 }
 
-function kindRows(): string[][] {
+/** Each kind of value: name and form, in Markdown. */
+export function kindRows(): string[][] {
   const kinds = new Map<string, string>();
   for (const section of SECTIONS) {
     for (const { kind } of Object.values(section.options ?? {})) {

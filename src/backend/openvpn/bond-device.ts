@@ -167,7 +167,9 @@ export async function takesTun(mode: string): Promise<boolean> {
 
 async function tryThere(batch: string): Promise<boolean | undefined> {
   try {
-    return (await run(['unshare', '-n', 'ip', '-batch', '-'], batch)).status === 0;
+    const { status, stderr } = await run(['unshare', '-n', 'ip', '-batch', '-'], batch);
+    // its own complaint: no right to a namespace, as in a service without CAP_SYS_ADMIN
+    return /^unshare: /m.test(stderr) ? undefined : status === 0;
   } catch {
     return undefined; // no `unshare` here
   }

@@ -1,0 +1,175 @@
+/**
+ * The .deb as an administrator meets it: on a clean Debian with systemd, which serves a router that runs outside of it.
+ *
+ *   installed: nothing starts → configured and enabled: a bond → its sandbox, reload, watchdog → upgraded → removed → purged
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { ROOT } from '../packaging/bundle.ts';
+import { DebianMachine, NO_MACHINE } from './machine.ts';
+import { CANNOT, type Program, SERVER, until, Veths } from './veths.ts';
+
+const YOKE = [process.execPath, fileURLToPath(new URL('../../src/main.js', import.meta.url))];
+
+describe('the .deb on a clean Debian', { skip: CANNOT || NO_MACHINE }, () => {
+  let net: Veths;
+  let machine: DebianMachine;
+  let router: Program | undefined;
+  let deb: string;
+  let empty: string;
+  let missing: string | undefined;
+  const step = (name: string, work: () => Promise<void>) =>
+    test(name, (t) => (missing === undefined ? work() : t.skip(missing)));
+
+  before(async () => {
+    net = await Veths.open();
+    const made = spawnSync(process.execPath, [join(ROOT, 'scripts/deb.js'), '--out', net.folder], { encoding: 'utf8' });
+    assert.equal(made.status, 0, made.stderr);
+    deb = made.stdout.trim();
+    const relations = spawnSync('dpkg-deb', ['-f', deb, 'Depends'], { encoding: 'utf8' }).stdout;
+    const depends = relations.split(',').map((relation) => relation.trim().split(' ')[0]);
+    const root = DebianMachine.root(depends);
+    if ('missing' in root) missing = root.missing;
+    else machine = await DebianMachine.boot(root.folder, net.namespace('server'));
+  });
+  after(async () => {
+    router?.child.kill('SIGTERM');
+    await router?.ended();
+    await machine?.stop();
+    await net?.close();
+  });
+
+  const state = async () => (await machine.exec('systemctl', 'is-active', 'yoke')).stdout.trim();
+  const log = async () => (await machine.exec('journalctl', '-u', 'yoke', '-o', 'cat', '--no-pager')).stdout;
+  const answers = async () =>
+    (await net.exec('router', ['ping', '-n', '-q', '-c', '1', '-W', '1', '10.79.0.1'])).code === 0;
+  const bond = () => until('an answer through the bond', answers, 20_000, () => router?.output ?? '');
+
+  step('it installs, tells its version, and starts nothing', async () => {
+    empty = await machine.must('nft', 'list', 'ruleset');
+    machine.copy(deb, '/root/yoke.deb');
+    await machine.must('dpkg', '--install', '/root/yoke.deb');
+    assert.match(await machine.must('yoke', '--version'), /^\d+\.\d+\.\d+\n$/);
+    assert.equal(await state(), 'inactive');
+    assert.equal((await machine.exec('systemctl', 'is-enabled', 'yoke')).stdout.trim(), 'disabled');
+    await machine.must('systemctl', 'start', 'yoke');
+    assert.equal(await state(), 'inactive', 'without a configuration there is nothing to start');
+    assert.equal(await machine.must('stat', '-c', '%a', '/etc/yoke'), '700\n');
+  });
+
+  step('configured and enabled it serves a router, and systemd knows how it is', async () => {
+    await net.must('router', ['sh', '-c', `umask 077; ${YOKE.join(' ')} keygen > ${join(net.folder, 'key')}`]);
+    const publicKey = async (script: string) => (await net.must('router', ['sh', '-c', script])).trim();
+    const routerKey = await publicKey(`${YOKE.join(' ')} pubkey < ${join(net.folder, 'key')}`);
+    await machine.must('sh', '-c', 'umask 077; yoke keygen > /etc/yoke/private.key');
+    const serverKey = (await machine.must('sh', '-c', 'yoke pubkey < /etc/yoke/private.key')).trim();
+    machine.write(
+      '/etc/config/bonding',
+      `config interface 'bond'
+  option role 'server'
+  option ipaddr '10.79.0.1/24'
+  option private_key_file '/etc/yoke/private.key'
+config client 'home'
+  option public_key '${routerKey}'
+  option ipaddr '10.79.0.2'
+`,
+    );
+    await machine.must('yoke', 'check');
+    const started = await machine.exec('systemctl', 'enable', '--now', 'yoke');
+    assert.equal(started.code, 0, `${started.stderr}${await log()}`);
+    assert.equal(await state(), 'active');
+    const text = `config interface 'bond'
+  option ipaddr '10.79.0.2/24'
+  option remote_ipaddr '10.79.0.1'
+  option private_key_file '${join(net.folder, 'key')}'
+  option public_key '${serverKey}'
+config link 'one'
+  option interface 'eth1'
+  option server '${SERVER}'
+config link 'two'
+  option interface 'eth2'
+  option server '${SERVER}'
+`;
+    const argv = [...YOKE, 'run', '--config', net.write('router.conf', text), '--run-dir', join(net.folder, 'run')];
+    router = net.spawn('router', argv);
+    await bond();
+    const words = async () => (await machine.unit('yoke', 'StatusText')) === '1 of 1 routers connected';
+    await until('systemd to be told', words, 30_000, () => machine.output);
+    assert.match(await machine.must('yoke', 'status'), /session: /);
+  });
+
+  step('it runs in the sandbox of its unit', async () => {
+    const pid = await machine.unit('yoke', 'MainPID');
+    const status = await machine.must('cat', `/proc/${pid}/status`);
+    assert.match(status, /^Seccomp:\s+2$/m);
+    assert.match(status, /^NoNewPrivs:\s+1$/m);
+    // NET_ADMIN 12, NET_RAW 13, NET_BIND_SERVICE 10, DAC_OVERRIDE 1, SETGID 6, SETUID 7
+    assert.match(status, new RegExp(`^CapBnd:\\s+${(0x34c2).toString(16).padStart(16, '0')}$`, 'm'));
+    const inIt = async (...argv: string[]) => (await machine.exec('nsenter', '-t', pid, '-m', '--', ...argv)).code;
+    assert.notEqual(await inIt('touch', '/usr/x'), 0);
+    assert.equal(await inIt('touch', '/etc/yoke/x'), 0);
+    assert.equal(await inIt('touch', '/var/lib/yoke/x'), 0);
+  });
+
+  step('it takes a new configuration while it runs, and the journal knows levels', async () => {
+    await machine.must('systemctl', 'reload', 'yoke');
+    await until('the reload', async () => /took the configuration again/.test(await log()), 10_000);
+    assert.ok(await answers());
+    await machine.must(
+      'sh',
+      '-c',
+      "sed -i \"s/role 'server'/role 'router'/\" /etc/config/bonding; systemctl reload yoke",
+    );
+    const errors = async () =>
+      (await machine.must('journalctl', '-u', 'yoke', '-p', 'err', '-o', 'cat', '--no-pager')).trim();
+    await until(
+      'a refusal',
+      async () => (await errors()) !== '',
+      10_000,
+      () => machine.output,
+    );
+    assert.match(await errors(), /^(<3>)?error \/etc\/config\/bonding/);
+    await machine.must('sed', '-i', "s/role 'router'/role 'server'/", '/etc/config/bonding');
+    assert.ok(await answers());
+  });
+
+  step('one that hangs is ended and started again by the watchdog; what it left is put in order', async () => {
+    await machine.must('mkdir', '-p', '/run/systemd/system/yoke.service.d');
+    machine.write('/run/systemd/system/yoke.service.d/test.conf', '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'restart', 'yoke');
+    await bond();
+    const pid = await machine.unit('yoke', 'MainPID');
+    await machine.must('sh', '-c', `kill -STOP ${pid}`);
+    const again = async () => (await machine.unit('yoke', 'NRestarts')) === '1' && (await state()) === 'active';
+    await until('a restart', again, 30_000, () => machine.output);
+    assert.notEqual(await machine.unit('yoke', 'MainPID'), pid);
+    await machine.must('rm', '-r', '/run/systemd/system/yoke.service.d');
+    await machine.must('systemctl', 'daemon-reload');
+    await bond();
+  });
+
+  step('an upgrade restarts it', async () => {
+    const pid = await machine.unit('yoke', 'MainPID');
+    await machine.must('dpkg', '--install', '/root/yoke.deb');
+    assert.equal(await state(), 'active');
+    assert.notEqual(await machine.unit('yoke', 'MainPID'), pid);
+    await bond();
+  });
+
+  step('removed, the machine is as it was; purged, keys and configuration are kept and named', async () => {
+    await machine.must('dpkg', '--remove', 'yoke');
+    assert.equal(await machine.must('nft', 'list', 'ruleset'), empty);
+    assert.doesNotMatch(await machine.must('ip', 'link'), /bond/);
+    assert.doesNotMatch(await machine.must('ip', 'rule'), /fwmark/);
+    const said = await machine.must('dpkg', '--purge', 'yoke');
+    assert.match(said, /\/etc\/config\/bonding is kept/);
+    assert.match(said, /\/etc\/yoke is kept/);
+    const left = await machine.exec('ls', '-d', '/etc/yoke/private.key', '/var/lib/yoke', '/run/yoke', '/usr/lib/yoke');
+    assert.equal(left.stdout, '/etc/yoke/private.key\n');
+    assert.equal((await machine.exec('systemctl', 'is-enabled', 'yoke')).stdout.trim(), 'not-found');
+  });
+});
