@@ -152,7 +152,7 @@ function run(
   let offered = 0;
   const offer = (side: Side, count: number): void => {
     const { pool } = side.endpoint;
-    for (let i = 0; i < count && side.peer.bond.queue.packets < QUEUED && pool.free > RESERVED; i++) {
+    for (let i = 0; i < count && side.peer.bond.lanes.packets < QUEUED && pool.free > RESERVED; i++) {
       const slot = pool.take();
       if (slot === NONE) return;
       pool.length[slot] = bytes;

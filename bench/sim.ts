@@ -215,7 +215,7 @@ function trace(pair: Pair, tcp: TcpFlow, isUp: boolean): void {
     );
     const mbps = ((tcp.goodputBytes - bytes) * 8 * 4) / 1e6;
     console.error(
-      `${(pair.nowUs / 1e6).toFixed(2)} tcp ${mbps.toFixed(1)} cwnd ${tcp.cwnd.toFixed(0)} lost ${tcp.losses} re ${tcp.reordered} | q ${bond.queue.packets} codel ${bond.queue.droppedByCodel} free ${pair.router.endpoint.pool.free} ${pair.server.endpoint.pool.free} rtun ${pair.router.waitingInTun} g ${(isUp ? pair.server : pair.router).peer.bond.grouper.held} held ${(isUp ? pair.server : pair.router).peer.bond.reorder.held} tun ${(isUp ? pair.router : pair.server).waitingInTun} | ${paths.join(' ')}`,
+      `${(pair.nowUs / 1e6).toFixed(2)} tcp ${mbps.toFixed(1)} cwnd ${tcp.cwnd.toFixed(0)} lost ${tcp.losses} re ${tcp.reordered} | q ${bond.lanes.packets} codel ${bond.lanes.droppedByCodel} free ${pair.router.endpoint.pool.free} ${pair.server.endpoint.pool.free} rtun ${pair.router.waitingInTun} g ${(isUp ? pair.server : pair.router).peer.bond.grouper.held} held ${(isUp ? pair.server : pair.router).peer.bond.reorder.held} tun ${(isUp ? pair.router : pair.server).waitingInTun} | ${paths.join(' ')}`,
     );
     bytes = tcp.goodputBytes;
     carried = now;

@@ -1,7 +1,7 @@
 /**
  * One bond: N paths to one peer, seen as one. The engine without I/O and without a clock (house: getters, handle…, set…, poll…).
  *
- *   inner packet ─▶ handlePacket ─▶ FlowQueue ─▶ Sender ─▶ pollTransmit: a run of sealed datagrams for one path
+ *   inner packet ─▶ handlePacket ─▶ Lanes ─▶ Sender ─▶ pollTransmit: a run of sealed datagrams for one path
  *   datagram ─▶ (Endpoint finds the session) ─▶ handleDatagram ─▶ open ─┬─ data ─▶ ReorderBuffer ─▶ deliver
  *                                                                       └─ control ─▶ ACK, PING, …
  */
@@ -10,6 +10,8 @@ import {
   asksForAck,
   FRAME_ACK,
   FRAME_CLOSE,
+  FRAME_CONFIG,
+  FRAME_CONFIG_SEEN,
   FRAME_MTU,
   FRAME_PATH,
   FRAME_PING,
@@ -34,14 +36,16 @@ import {
   TYPE_DATA,
   FLAG_CHECKSUM_PARTIAL as WIRE_CHECKSUM_PARTIAL,
 } from '../wire/header.ts';
+import { Preferences } from '../wire/preferences.ts';
 import { completePacketNumber } from '../wire/replay.ts';
 import { Grouper } from './grouper.ts';
+import { Lanes } from './lanes.ts';
 import { ENDPOINT_BYTES, Path, type PathOwner, type PathState } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, MAX_PACKET_BYTES, type PacketPool } from './pool.ts';
-import { FlowQueue } from './queue.ts';
 import { ReorderBuffer } from './reorder.ts';
 import { type BondCounters, Sender, type Transmit } from './sender.ts';
 import type { Session } from './session.ts';
+import { Steering } from './steering.ts';
 import { innerMtuOf, retune } from './tuning.ts';
 
 /** Packets that may wait in front of the paths. */
@@ -49,6 +53,10 @@ const QUEUE_LIMIT = 4096;
 const KEEPALIVE_US = 1_000_000;
 const IDLE_KEEPALIVE_US = 15_000_000;
 const IDLE_AFTER_US = 10_000_000;
+/** Of a path that stands by. Source: docs/protocol.md §11.3. */
+const STANDBY_KEEPALIVE_US = 5_000_000;
+/** A path that brought nothing for so long is not waited for. */
+const BRINGS_US = 1_000_000;
 
 /** Whom the bond tells. */
 export interface BondOwner {
@@ -71,7 +79,9 @@ export type DatagramDrop =
 export class Bond implements PathOwner {
   readonly name: string;
   readonly paths: (Path | undefined)[] = new Array(MAX_PATHS).fill(undefined);
-  readonly queue: FlowQueue;
+  readonly steering: Steering;
+  /** What waits in front of the paths, by class of traffic. */
+  readonly lanes: Lanes;
   readonly sender: Sender;
   readonly reorder: ReorderBuffer;
   readonly grouper: Grouper;
@@ -117,8 +127,9 @@ export class Bond implements PathOwner {
     this.owner = options.owner;
     this.endpointsAt = options.endpointsAt;
     this.opensPaths = options.opensPaths;
-    this.queue = new FlowQueue(options.pool, QUEUE_LIMIT, options.markCe);
-    this.sender = new Sender(options.memory, options.pool, this.paths, this.queue, this.counters);
+    this.steering = new Steering(this.paths);
+    this.lanes = new Lanes(options.pool, this.steering.said, QUEUE_LIMIT, options.markCe);
+    this.sender = new Sender(options.memory, options.pool, this.paths, this.lanes, this.steering, this.counters);
     this.grouper = new Grouper(options.pool, (slot) => this.deliver(slot));
     this.reorder = new ReorderBuffer(options.pool, (slot) => this.grouper.handle(slot, this.nowUs));
   }
@@ -151,7 +162,7 @@ export class Bond implements PathOwner {
     this.sender.noteClosed(id, false);
     path ??= this.newPath(id);
     this.setEndpoint(path, endpointAt);
-    if (capBps !== undefined) path.rate.cap = capBps / 8e6;
+    path.rate.setCap(capBps);
     if (path.state === 'closed') path.open(ceilingMtu, nowUs);
     else {
       path.pingDue = true;
@@ -161,11 +172,12 @@ export class Bond implements PathOwner {
 
   /** The peer was restarted, or we were: everything of the association begins anew. Queued packets stay. */
   reset(nowUs: number): void {
+    this.steering.reset(!this.opensPaths, nowUs);
     this.sender.reset();
     for (const p of this.paths) p?.reset(nowUs);
     this.reorder.reset();
     this.grouper.flushAll();
-    this.queue.restart();
+    this.lanes.restart();
     this.peerClockUs = Number.NaN;
     this.peerMtu = 0;
   }
@@ -175,7 +187,14 @@ export class Bond implements PathOwner {
     this.dead = true;
     this.reset(nowUs);
     for (const p of this.paths) p?.close(nowUs);
-    this.queue.clear();
+    this.lanes.clear();
+  }
+
+  /** Router: what the operator wants of paths and classes of traffic. */
+  setPreferences(said: Preferences, nowUs: number): void {
+    if (!this.steering.setPreferences(said, nowUs)) return;
+    this.lanes.setClasses(said.classes);
+    this.retune(nowUs);
   }
 
   /** Says goodbye with the next transmit. */
@@ -186,7 +205,7 @@ export class Bond implements PathOwner {
   /** An inner packet for the peer, in a slot whose bucket, length and flags are set. Takes ownership. */
   handlePacket(slot: number, nowUs: number): void {
     this.lastDataUs = nowUs;
-    this.queue.offer(slot, nowUs);
+    this.lanes.offer(slot, nowUs);
   }
 
   /**
@@ -240,10 +259,11 @@ export class Bond implements PathOwner {
   pollTimeout(): number {
     if (this.isDead) return Number.POSITIVE_INFINITY;
     let t = Math.min(this.reorder.pollTimeout(), this.grouper.pollTimeout(), this.sender.wakeUs);
+    if (this.steering.isConfigSaid && this.isUp) t = Math.min(t, this.steering.configDueUs);
     for (const p of this.paths) {
       if (p === undefined) continue;
       t = Math.min(t, p.pollTimeout());
-      if (p.state === 'up') t = Math.min(t, p.lastSentUs + this.keepaliveUs());
+      if (p.state === 'up') t = Math.min(t, p.lastSentUs + this.keepaliveUs(p));
     }
     return t;
   }
@@ -252,7 +272,7 @@ export class Bond implements PathOwner {
     for (const p of this.paths) {
       if (p === undefined) continue;
       p.handleTimeout(nowUs);
-      if (p.state === 'up' && nowUs - p.lastSentUs >= this.keepaliveUs()) p.pingDue = true;
+      if (p.state === 'up' && nowUs - p.lastSentUs >= this.keepaliveUs(p)) p.pingDue = true;
     }
     this.nowUs = nowUs;
     this.reorder.handleTimeout(nowUs);
@@ -278,10 +298,8 @@ export class Bond implements PathOwner {
   }
 
   handlePathState(path: Path, state: PathState, nowUs: number): void {
-    let mask = 0;
-    for (const p of this.paths) if (p?.state === 'up' || p?.state === 'suspect') mask |= 1 << p.id;
-    this.reorder.upMask = mask;
-    retune(this.paths, this.queue, this.reorder, this.grouper, this.groups);
+    if (!this.steering.isPlain) this.steering.refresh();
+    this.retune(nowUs);
     this.owner.handlePathState(this, path, state, nowUs);
   }
 
@@ -302,6 +320,7 @@ export class Bond implements PathOwner {
     const length = plainBytes - DATA_HEADER_BYTES;
     if (!this.allows(plainAt + DATA_HEADER_BYTES, length)) return 'not-allowed';
     this.lastDataUs = nowUs;
+    path.lastDataUs = nowUs;
     pool.length[slot] = length;
     pool.bucket[slot] = bucketOf(header);
     pool.sequence[slot] = sequenceOf(header);
@@ -331,6 +350,12 @@ export class Bond implements PathOwner {
         case FRAME_PATH:
           if (reader.state === PATH_CLOSED && reader.path !== path.id) this.paths[reader.path]?.close(nowUs);
           break;
+        case FRAME_CONFIG:
+          if (this.opensPaths) this.handleConfig(nowUs);
+          break;
+        case FRAME_CONFIG_SEEN:
+          if (!this.opensPaths) this.steering.handleConfigSeen(reader.generation);
+          break;
         case FRAME_CLOSE:
           this.owner.handleClose(this, nowUs);
           break;
@@ -352,12 +377,36 @@ export class Bond implements PathOwner {
     if (Number.isNaN(this.peerClockUs)) this.peerClockUs = reader.arrivalUs;
     else this.peerClockUs += wrapDiffUs(reader.arrivalUs, this.peerClockUs % 0x100000000);
     path.handleAck(ranges, count, reader.delayUs, this.peerClockUs, nowUs);
-    retune(this.paths, this.queue, this.reorder, this.grouper, this.groups);
+    this.retune(nowUs);
+  }
+
+  /** Server: what the operator said at the router. */
+  private handleConfig(nowUs: number): void {
+    const said = new Preferences();
+    this.reader.readConfig(said);
+    if (!this.steering.handleConfig(said, this.reader.generation)) return;
+    this.lanes.setClasses(said.classes);
+    for (const p of this.paths) p?.rate.setCap(limitOf(said, p.id));
+    this.retune(nowUs);
+  }
+
+  /** What follows from the paths as they are now. */
+  private retune(nowUs: number): void {
+    let mask = 0;
+    for (const p of this.paths) {
+      if (p?.state !== 'up' && p?.state !== 'suspect') continue;
+      // With tiers and costs a path may be up and bring nothing.
+      if (this.steering.isPlain || nowUs - p.lastDataUs < BRINGS_US) mask |= 1 << p.id;
+    }
+    this.reorder.upMask = mask;
+    retune(this.paths, this.steering, this.lanes, this.reorder, this.grouper, this.groups);
   }
 
   private newPath(id: number): Path {
     const path = new Path(id, this.pool, this, this.endpointsAt + id * ENDPOINT_BYTES);
     this.paths[id] = path;
+    if (this.opensPaths) path.rate.setCap(limitOf(this.steering.said, id));
+    this.steering.refresh();
     return path;
   }
 
@@ -380,7 +429,9 @@ export class Bond implements PathOwner {
     return true;
   }
 
-  private keepaliveUs(): number {
+  private keepaliveUs(path: Path): number {
+    if (path.unwanted) return IDLE_KEEPALIVE_US;
+    if (path.standby && !this.wasIdle) return STANDBY_KEEPALIVE_US;
     return this.wasIdle ? IDLE_KEEPALIVE_US : KEEPALIVE_US;
   }
 
@@ -394,4 +445,9 @@ export class Bond implements PathOwner {
     for (const p of this.paths) if (p !== undefined && p.lastSentUs > newest) newest = p.lastSentUs;
     return newest - this.lastDataUs > IDLE_AFTER_US;
   }
+}
+
+/** The limit of the way down of a path. Units: bit/s; undefined: none. */
+function limitOf(said: Preferences, id: number): number | undefined {
+  return said.downKbps[id] === 0 ? undefined : said.downKbps[id] * 1000;
 }

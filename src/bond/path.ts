@@ -9,7 +9,7 @@
  */
 import { ReplayWindow } from '../wire/replay.ts';
 import { BASE_MTU, PathMtu } from './mtu.ts';
-import { FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
+import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, FLAG_TWICE, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
 
 /** Datagrams of a path that may be unresolved at once. At the limit nothing more is put on the path. */
@@ -82,6 +82,13 @@ export class Path {
   /** Pacing: the next datagram may leave at this time. */
   nextSendUs = 0;
   lastSentUs = 0;
+
+  /** It carries nothing now: others of a lower tier or cost do. */
+  standby = false;
+  /** Its quota is used up. */
+  unwanted = false;
+  /** When it last brought a packet. */
+  lastDataUs = Number.NEGATIVE_INFINITY;
 
   pingDue = false;
   ackDue = false;
@@ -159,7 +166,7 @@ export class Path {
   reset(nowUs: number): void {
     for (let pn = this.lowest; pn < this.nextPacketNumber; pn++) {
       const slot = this.sentSlot[pn & MASK];
-      if (this.sentState[pn & MASK] === IN_FLIGHT && slot !== NONE) this.pool.give(slot);
+      if (this.sentState[pn & MASK] === IN_FLIGHT && slot !== NONE) this.pool.letGo(slot, 0);
     }
     this.sentSlot.fill(NONE);
     this.sentState.fill(GONE);
@@ -189,8 +196,13 @@ export class Path {
     return (
       this.inFlightBytes <
         this.rate.windowBytes(this.minRttUs === Number.POSITIVE_INFINITY ? this.srttUs : this.minRttUs) &&
-      this.nextPacketNumber - this.lowest < RING - 64
+      this.hasNumbers()
     );
+  }
+
+  /** Whether what is in flight can be remembered. */
+  hasNumbers(): boolean {
+    return this.nextPacketNumber - this.lowest < RING - 64;
   }
 
   /** Notes a datagram as sent under `nextPacketNumber` and moves that on. `slot`: the inner packet it carries, owned by the path from now, or NONE. */
@@ -389,7 +401,7 @@ export class Path {
     if (state === IN_FLIGHT) {
       this.inFlightBytes -= size;
       this.inFlightEliciting--;
-      if (slot !== NONE) this.pool.give(slot);
+      if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
       if ((this.sentKind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
       else if (size > BASE_MTU) this.mtu.handleLarge(true, nowUs);
     } else {
@@ -423,7 +435,9 @@ export class Path {
       this.rate.handleLost(size);
       if (size > BASE_MTU) this.mtu.handleLarge(false, nowUs);
     }
-    if (slot !== NONE) this.owner.handleLostSlot(slot, this, pn, nowUs);
+    if (slot === NONE) return;
+    if ((this.pool.flags[slot] & (FLAG_TWICE | FLAG_ARRIVED)) !== 0) this.pool.letGo(slot, 0);
+    else this.owner.handleLostSlot(slot, this, pn, nowUs);
   }
 
   private findLost(nowUs: number): void {

@@ -27,6 +27,10 @@ export const FLAG_CANCELLED = 2;
 export const FLAG_RESENDING = 4;
 /** Has its data sequence. */
 export const FLAG_NUMBERED = 8;
+/** In two hands: both paths of mode redundant, or one and the copies that wait. */
+export const FLAG_TWICE = 16;
+/** The peer has it by the other path; whoever still holds it lets it go. */
+export const FLAG_ARRIVED = 32;
 
 /** Fixed number of slots in caller's memory, with the numbers that go with each packet. Cost: take and give are O(1). */
 export class PacketPool {
@@ -89,6 +93,13 @@ export class PacketPool {
     this.next[slot] = this.freeHead;
     this.freeHead = slot;
     this.freeCount++;
+  }
+
+  /** One of its holders is done with a slot: it is free, or with FLAG_TWICE left to the other one, who shall know `arrived`. */
+  letGo(slot: number, arrived: number): void {
+    const flags = this.flags[slot];
+    if ((flags & FLAG_TWICE) === 0) this.give(slot);
+    else this.flags[slot] = (flags & ~FLAG_TWICE) | arrived;
   }
 
   /** Offset of the slot's first byte in the memory. */

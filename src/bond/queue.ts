@@ -64,7 +64,7 @@ export class FlowQueue {
   private readonly dropCount = new Int32Array(BUCKETS);
   private readonly lastCount = new Int32Array(BUCKETS);
   private readonly dropping = new Uint8Array(BUCKETS);
-  private readonly sequences = new Int32Array(BUCKETS);
+  private readonly sequences: Int32Array;
   /** The last packet of each bucket that has its number already, or NONE; and the bytes up to and with it. */
   private readonly mark = new Int32Array(BUCKETS).fill(NONE);
   private readonly markBytes = new Int32Array(BUCKETS);
@@ -79,8 +79,17 @@ export class FlowQueue {
   private oldTail = NONE;
   private current = NONE;
 
-  /** `markCe` sets the packet's ECN field to CE and says whether the packet allowed it. */
-  constructor(pool: PacketPool, limitPackets: number, markCe: (offset: number, length: number) => boolean) {
+  /**
+   * `markCe` sets the packet's ECN field to CE and says whether the packet allowed it. `sequences`: the next data sequence of each bucket, shared by the
+   * queues of a bond.
+   */
+  constructor(
+    pool: PacketPool,
+    limitPackets: number,
+    markCe: (offset: number, length: number) => boolean,
+    sequences = new Int32Array(BUCKETS),
+  ) {
+    this.sequences = sequences;
     this.pool = pool;
     this.limitPackets = limitPackets;
     this.markCe = markCe;

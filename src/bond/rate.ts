@@ -162,6 +162,13 @@ export class RateControl {
     return this.delayUs - this.queueUs;
   }
 
+  /** Sets or takes away the upper limit; it holds at once. Units: bit/s. */
+  setCap(bps: number | undefined): void {
+    this.cap = bps === undefined ? MAX_CAPACITY : bps / 8e6;
+    this.capacity = this.clamp(this.capacity);
+    this.pacing = this.clamp(this.pacing);
+  }
+
   /** Whether the first search for the capacity is over. */
   get settled(): boolean {
     return this.mode !== STARTUP;

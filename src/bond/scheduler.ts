@@ -9,6 +9,9 @@
  */
 import type { Path } from './path.ts';
 
+/** Paths by id. */
+export type Paths = readonly (Path | undefined)[];
+
 /** The answer of `choosePath`, owned by the caller: a path that may send now, or the time at which to ask again. */
 export interface Choice {
   path: Path | undefined;
@@ -18,11 +21,12 @@ export interface Choice {
 }
 
 /**
- * Chooses among the paths that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, or a resend, which waits for the earliest path.
+ * Chooses among the paths of `mask` that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, or a resend, which waits for the earliest path.
  * `wakeUs` is Infinity when only an acknowledgement can open a window.
  */
 export function choosePath(
-  paths: readonly (Path | undefined)[],
+  paths: Paths,
+  mask: number,
   sizeBytes: number,
   urgent: boolean,
   queuedBytes: number,
@@ -34,7 +38,7 @@ export function choosePath(
   let wakeUs = Number.POSITIVE_INFINITY;
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
-    if (p === undefined || !mayCarry(p, sizeBytes)) continue;
+    if (p === undefined || (mask & (1 << i)) === 0 || !mayCarry(p, sizeBytes)) continue;
     const startUs = Math.max(nowUs, p.nextSendUs);
     if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
     const arrivalUs = arrivalAt(p, startUs);
@@ -59,9 +63,9 @@ export function choosePath(
   let secondArrivalUs = Number.POSITIVE_INFINITY;
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
-    if (p === undefined || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
+    if (p === undefined || (mask & (1 << i)) === 0 || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
     const arrivalUs = arrivalAt(p, nowUs);
-    const depthBytes = broughtBefore(paths, arrivalUs, nowUs);
+    const depthBytes = broughtBefore(paths, mask, arrivalUs, nowUs);
     if (arrivalUs < secondArrivalUs && depthBytes < queuedBytes) {
       second = p;
       secondArrivalUs = arrivalUs;
@@ -69,6 +73,34 @@ export function choosePath(
     }
   }
   out.path = second;
+}
+
+/**
+ * The path that brings a copy of what `first` carries earliest: of `carriers`; when there is no other one, of those of `mask` that are suspect (they may
+ * be late only).
+ */
+export function secondPath(
+  paths: Paths,
+  mask: number,
+  carriers: number,
+  first: Path,
+  sizeBytes: number,
+  nowUs: number,
+): Path | undefined {
+  let best: Path | undefined;
+  let bestArrivalUs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < paths.length; i++) {
+    const p = paths[i];
+    if (p === undefined || p === first || !p.hasEndpoint || sizeBytes + p.outerBytes > p.mtu.bytes) continue;
+    if (p.isUp ? (carriers & (1 << i)) === 0 : p.state !== 'suspect' || (mask & (1 << i)) === 0) continue;
+    // Any path that is up is better than the best of those that are not.
+    const arrivalUs = arrivalAt(p, Math.max(nowUs, p.nextSendUs)) + (p.isUp ? 0 : 1e12);
+    if (arrivalUs < bestArrivalUs) {
+      best = p;
+      bestArrivalUs = arrivalUs;
+    }
+  }
+  return best;
 }
 
 /** When a packet sent at `startUs` arrives: behind the one before it, whose queue has become shorter since if nothing was sent. */
@@ -81,11 +113,11 @@ function mayCarry(p: Path, sizeBytes: number): boolean {
 }
 
 /** What the other paths bring until `arrivalUs`, of what waits now. */
-function broughtBefore(paths: readonly (Path | undefined)[], arrivalUs: number, nowUs: number): number {
+function broughtBefore(paths: Paths, mask: number, arrivalUs: number, nowUs: number): number {
   let bytes = 0;
   for (let i = 0; i < paths.length; i++) {
     const q = paths[i];
-    if (q === undefined || !q.isUp) continue;
+    if (q === undefined || (mask & (1 << i)) === 0 || !q.isUp) continue;
     const aheadUs = arrivalUs - arrivalAt(q, Math.max(nowUs, q.nextSendUs));
     if (aheadUs > 0) bytes += aheadUs * q.rate.capacity;
   }

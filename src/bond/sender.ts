@@ -2,14 +2,16 @@
  * What leaves a bond: control datagrams first, then packets that a path lost, then the flow queue, each on the path that the scheduler
  * names; sealed into runs of equal datagrams.
  *
- *   due ACKs, PINGs, PATHs, SKIPs, CLOSE ─▶ control datagram ─┐
- *   Resends, FlowQueue ─▶ choosePath ─▶ run of data datagrams ┴─▶ Transmit
+ *   due ACKs, PINGs, PATHs, SKIPs, CONFIG, CLOSE ─▶ control datagram ─┐
+ *   Copies, Resends, Lanes ─▶ Steering ─▶ run of data datagrams ──────┴─▶ Transmit
  */
 import type { Memory } from '../base/memory.ts';
 import {
   PATH_CLOSED,
   writeAck,
   writeClose,
+  writeConfig,
+  writeConfigSeen,
   writeMtu,
   writePadding,
   writePath,
@@ -30,19 +32,23 @@ import {
   writeDataHeader,
   writeHeader,
 } from '../wire/header.ts';
+import { Copies } from './copies.ts';
+import type { Lane, Lanes } from './lanes.ts';
 import { ELICITING, type Path, PROBE_MTU } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, NONE, type PacketPool } from './pool.ts';
-import type { FlowQueue } from './queue.ts';
 import { Resends } from './resends.ts';
-import { type Choice, choosePath } from './scheduler.ts';
+import type { Choice, Paths } from './scheduler.ts';
 import type { Session } from './session.ts';
-import { bestUp, innerMtuOf, isTooLarge, type Paths } from './tuning.ts';
+import type { Steering } from './steering.ts';
+import { bestUp, innerMtuOf, isTooLarge } from './tuning.ts';
 
 /** A run may be paced this far ahead: what a wake-up costs is shared by the datagrams of 0.5 ms. */
 const AHEAD_US = 500;
 /** Datagrams of one run; UDP_SEGMENT takes 64, and 65,000 bytes. */
 const MAX_RUN = 44;
 const CONTROL_BYTES = 1400;
+/** A path that is used without pacing is late by so much at the most for those who pace. */
+const MOST_DEBT_US = 20_000;
 
 /** What a bond counts, besides what its paths do. */
 export interface BondCounters {
@@ -79,7 +85,9 @@ export class Sender {
   private readonly memory: Memory;
   private readonly pool: PacketPool;
   private readonly paths: Paths;
-  private readonly queue: FlowQueue;
+  private readonly lanes: Lanes;
+  private readonly steering: Steering;
+  private readonly copies: Copies;
   private readonly counters: BondCounters;
   private readonly ranges = new Float64Array(64);
   private announcedMtu = 0;
@@ -88,17 +96,27 @@ export class Sender {
   private readonly choice: Choice = { path: undefined, depthBytes: 0, wakeUs: Number.POSITIVE_INFINITY };
 
   /** `paths`: the bond's own array, which it goes on filling. */
-  constructor(memory: Memory, pool: PacketPool, paths: Paths, queue: FlowQueue, counters: BondCounters) {
+  constructor(
+    memory: Memory,
+    pool: PacketPool,
+    paths: Paths,
+    lanes: Lanes,
+    steering: Steering,
+    counters: BondCounters,
+  ) {
     this.memory = memory;
     this.pool = pool;
     this.paths = paths;
-    this.queue = queue;
+    this.lanes = lanes;
+    this.steering = steering;
     this.counters = counters;
     this.resends = new Resends(pool);
+    this.copies = new Copies(pool, MAX_RUN);
   }
 
   /** The association begins anew: what was to be said to the peer is void. */
   reset(): void {
+    this.copies.clear((slot) => this.pool.give(slot));
     this.resends.clear();
     this.announcedMtu = 0;
     this.closedMask = 0;
@@ -116,7 +134,8 @@ export class Sender {
     for (let id = 0; id < MAX_PATHS; id++) {
       const path = this.paths[id];
       if (path === undefined || path.state === 'closed' || !path.hasEndpoint) continue;
-      if (path.ackDue || path.pingDue || (path.isUp && (this.closing || this.closedMask !== 0))) {
+      const isTold = this.closing || this.closedMask !== 0 || this.steering.configDueUs <= nowUs;
+      if (path.ackDue || path.pingDue || (path.isUp && isTold)) {
         const via = path.ackDue && !path.isUp && !path.pingDue ? (bestUp(this.paths) ?? path) : path;
         this.writeControl(out, bufferAt, via, path, session, nowUs);
         return true;
@@ -137,74 +156,155 @@ export class Sender {
   }
 
   private pollData(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
-    const { pool, choice, resends } = this;
-    let slot: number;
-    let isResend: boolean;
-    let urgent: boolean;
-    for (;;) {
-      slot = resends.peek(nowUs);
-      isResend = slot !== NONE;
-      if (!isResend) slot = this.queue.peek(nowUs);
-      if (slot === NONE) return false;
-      urgent = isResend || this.queue.sparse;
-      choosePath(this.paths, pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, this.queue.bytes, nowUs, choice);
-      if (choice.path !== undefined) break;
-      if (!isTooLarge(this.paths, pool.length[slot])) {
-        this.wakeUs = choice.wakeUs;
-        return false;
+    const { pool, resends, lanes, copies } = this;
+    if (copies.path !== undefined && this.pollCopies(out, bufferAt, session, nowUs)) return true;
+    for (let slot = resends.peek(nowUs); slot !== NONE; slot = resends.peek(nowUs)) {
+      const lane = lanes.of(pool.bucket[slot]);
+      if (this.isPathFound(lane, slot, true, nowUs)) {
+        this.sendRun(out, bufferAt, lane, slot, true, session, nowUs);
+        return true;
       }
-      // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
+      if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], pool.length[slot])) {
+        // A class whose paths are full holds up no other.
+        if (lanes.all.length === 1) return false;
+        break;
+      }
       this.tooLarge++;
-      if (isResend) resends.take();
-      else this.queue.discard();
+      resends.take();
       resends.abandon(slot);
     }
-    const { path } = choice;
+    if (lanes.all.length === 1) return this.pollLane(out, bufferAt, lanes.all[0], session, nowUs);
+    for (let lane = lanes.first(); lane !== undefined; lane = lanes.following()) {
+      if (this.pollLane(out, bufferAt, lane, session, nowUs)) return true;
+    }
+    return false;
+  }
+
+  /** A run of what waits in a lane, if a path may take it now. */
+  private pollLane(out: Transmit, bufferAt: number, lane: Lane, session: Session, nowUs: number): boolean {
+    const { queue } = lane;
+    // One run's copies at a time: the slower path bounds what the class can carry.
+    if (this.copies.path !== undefined && this.steering.isRedundant(lane)) return false;
+    let slot = queue.peek(nowUs);
+    while (slot !== NONE && !this.isPathFound(lane, slot, queue.sparse, nowUs)) {
+      if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], this.pool.length[slot])) return false;
+      // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
+      this.tooLarge++;
+      queue.discard();
+      this.resends.abandon(slot);
+      slot = queue.peek(nowUs);
+    }
+    if (slot === NONE) return false;
     // Not the head, but a packet that is due when the slower path has brought it.
-    const isEarly = choice.depthBytes > 0;
-    if (isEarly) {
-      slot = this.peekEarly(path);
+    if (this.choice.depthBytes > 0 && this.choice.path !== undefined) {
+      slot = this.peekEarly(lane, this.choice.path);
       if (slot === NONE) {
-        this.wakeUs = choice.wakeUs;
+        this.wakeUs = Math.min(this.wakeUs, this.choice.wakeUs);
         return false;
       }
     }
+    this.sendRun(out, bufferAt, lane, slot, false, session, nowUs);
+    return true;
+  }
+
+  /** Fills `choice`, and notes when to ask again if no path may take the packet now. */
+  private isPathFound(lane: Lane, slot: number, urgent: boolean, nowUs: number): boolean {
+    const { choice } = this;
+    this.steering.choose(lane, this.pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, nowUs, choice);
+    if (choice.path !== undefined) return true;
+    if (choice.wakeUs < this.wakeUs) this.wakeUs = choice.wakeUs;
+    return false;
+  }
+
+  /** Seals a run for the path chosen, beginning with `slot`. */
+  private sendRun(
+    out: Transmit,
+    bufferAt: number,
+    lane: Lane,
+    slot: number,
+    isResend: boolean,
+    session: Session,
+    nowUs: number,
+  ): void {
+    const { pool, resends, choice, copies } = this;
+    const { queue } = lane;
+    const path = choice.path as Path;
+    const isEarly = choice.depthBytes > 0;
+    const isSparse = queue.sparse;
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
+    const isWeighted = this.steering.isWeighted(lane);
+    if (copies.path === undefined) copies.begin(this.steering.second(lane, path, segment, nowUs), nowUs);
+    const isTwice = copies.path !== undefined && copies.count === 0;
+    this.begin(out, bufferAt, path, segment);
+    let at = bufferAt;
+    for (let n = 1; ; n++) {
+      if (isResend) resends.take();
+      else if (isEarly) queue.takeEarly(path.id);
+      else queue.take();
+      const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
+      if (isTwice) copies.add(slot);
+      this.noteData(path, slot);
+      this.sealData(path, slot, at, session, nowUs);
+      this.lanes.noteSent(lane, size);
+      at += size;
+      if (n >= MAX_RUN || size < segment || isWeighted || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
+      slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
+      if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
+      if (isEarly) slot = this.peekEarly(lane, path);
+      if (slot === NONE || pool.length[slot] + DATA_OVERHEAD_BYTES > segment) break;
+    }
+    if (isWeighted) path.nextSendUs = Math.min(path.nextSendUs, nowUs + MOST_DEBT_US);
+    out.totalBytes = at - bufferAt;
+  }
+
+  /** The copies of the last run, when their path may send them; they are let go when it cannot in time. */
+  private pollCopies(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
+    const { copies, pool } = this;
+    let slot = copies.peek();
+    const { path } = copies;
+    if (slot === NONE || path === undefined) return false;
+    if (copies.isVain(nowUs)) {
+      copies.clear((lost) => this.resends.offer(lost, path.id, -1, nowUs));
+      return false;
+    }
+    if (path.nextSendUs > nowUs || !path.hasRoom()) {
+      this.wakeUs = Math.min(copies.untilUs, path.nextSendUs > nowUs ? path.nextSendUs : copies.untilUs);
+      return false;
+    }
+    const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
+    this.begin(out, bufferAt, path, segment);
+    let at = bufferAt;
+    while (slot !== NONE && pool.length[slot] + DATA_OVERHEAD_BYTES <= segment) {
+      const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
+      copies.sent++;
+      this.sealData(path, slot, at, session, nowUs);
+      at += size;
+      if (size < segment) break;
+      slot = copies.peek();
+    }
+    if (copies.sent === copies.count) copies.path = undefined;
+    out.totalBytes = at - bufferAt;
+    return true;
+  }
+
+  private begin(out: Transmit, bufferAt: number, path: Path, segment: number): void {
     out.endpointAt = path.endpointAt;
     out.at = bufferAt;
     out.segmentBytes = segment;
     out.pathId = path.id;
     out.isMtuProbe = false;
-    let at = bufferAt;
-    for (let n = 1; ; n++) {
-      if (isResend) resends.take();
-      else if (isEarly) this.queue.takeEarly(path.id);
-      else this.queue.take();
-      const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
-      this.sealData(path, slot, at, session, nowUs);
-      at += size;
-      if (n >= MAX_RUN || size < segment || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
-      slot = isResend ? resends.peek(nowUs) : this.queue.peek(nowUs);
-      if (slot === NONE || (!isResend && this.queue.sparse !== urgent)) break;
-      if (isEarly) slot = this.peekEarly(path);
-      if (slot === NONE || pool.length[slot] + DATA_OVERHEAD_BYTES > segment) break;
-    }
-    out.totalBytes = at - bufferAt;
-    return true;
   }
 
   /** The packet that would be at the head when the slower path has brought it: its bucket's part of the depth. */
-  private peekEarly(path: Path): number {
-    const { queue } = this;
+  private peekEarly({ queue }: Lane, path: Path): number {
     const slot = queue.peekEarly(path.id, (this.choice.depthBytes * queue.currentBytes) / queue.bytes);
     if (slot === NONE) return NONE;
     return this.pool.length[slot] + DATA_OVERHEAD_BYTES + path.outerBytes <= path.mtu.bytes ? slot : NONE;
   }
 
-  private sealData(path: Path, slot: number, at: number, session: Session, nowUs: number): void {
+  /** Counts a packet that leaves, or leaves again. */
+  private noteData(path: Path, slot: number): void {
     const { pool } = this;
-    const { view } = this.memory;
-    const b = pool.bucket[slot];
     if (pool.tries[slot] === 0) {
       this.counters.txPackets++;
       this.counters.txBytes += pool.length[slot];
@@ -213,9 +313,14 @@ export class Sender {
       this.resent++;
     }
     pool.tries[slot]++;
+  }
+
+  private sealData(path: Path, slot: number, at: number, session: Session, nowUs: number): void {
+    const { pool } = this;
+    const { view } = this.memory;
     const plainAt = pool.at(slot) + DATA_HEADER_AT;
     const flags = (pool.flags[slot] & FLAG_CHECKSUM_PARTIAL) !== 0 ? WIRE_CHECKSUM_PARTIAL : 0;
-    writeDataHeader(view, plainAt, packDataHeader(b, flags, pool.sequence[slot]));
+    writeDataHeader(view, plainAt, packDataHeader(pool.bucket[slot], flags, pool.sequence[slot]));
     const plainBytes = pool.length[slot] + DATA_HEADER_BYTES;
     const pn = path.nextPacketNumber;
     writeHeader(view, at, TYPE_DATA, path.id, session.peerIndex, pn);
@@ -260,6 +365,16 @@ export class Sender {
     }
     while (this.resends.takeSkip()) {
       at = writeSkip(view, at, limit, this.resends.skippedBucket, this.resends.skippedSequence, 1);
+      kind = ELICITING;
+    }
+    if (this.steering.seenDue) {
+      this.steering.seenDue = false;
+      at = writeConfigSeen(view, at, limit, this.steering.generation);
+      kind = ELICITING;
+    }
+    if (this.steering.isConfigSaid && (via.isUp || kind !== 0)) {
+      at = writeConfig(view, at, limit, this.steering.generation, this.steering.said);
+      this.steering.noteConfigSent(nowUs);
       kind = ELICITING;
     }
     if (this.closing) {

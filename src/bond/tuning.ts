@@ -3,13 +3,13 @@
  */
 import { DATA_OVERHEAD_BYTES } from '../wire/header.ts';
 import type { Grouper } from './grouper.ts';
+import type { Lanes } from './lanes.ts';
 import { MAX_ACK_DELAY_US, type Path } from './path.ts';
 import { MAX_PACKET_BYTES } from './pool.ts';
 import type { FlowQueue } from './queue.ts';
 import type { ReorderBuffer } from './reorder.ts';
-
-/** Paths by id. */
-export type Paths = readonly (Path | undefined)[];
+import type { Paths } from './scheduler.ts';
+import type { Steering } from './steering.ts';
 
 /** Wait in the queue that a bulk flow needs to keep the paths busy through its own back-offs, µs. */
 const CODEL_BASE_US = 15_000;
@@ -47,45 +47,36 @@ export function bestUp(paths: Paths): Path | undefined {
   return best;
 }
 
-/** Whether no path that is up, or whose size is still being searched, carries an inner packet of this length. */
-export function isTooLarge(paths: Paths, length: number): boolean {
+/** Whether no path of `mask` that is up, or whose size is still being searched, carries an inner packet of this length. */
+export function isTooLarge(paths: Paths, mask: number, length: number): boolean {
   let isUp = false;
   for (const p of paths) {
-    if (p === undefined || !p.isUp) continue;
+    if (p === undefined || !p.isUp || (mask & (1 << p.id)) === 0) continue;
     if (!p.mtu.found || length + DATA_OVERHEAD_BYTES + p.outerBytes <= p.mtu.bytes) return false;
     isUp = true;
   }
   return isUp;
 }
 
-/** Sets what the flow queue, the reorder buffer and the grouper should allow for, from the paths as they are now. */
-export function retune(
-  paths: Paths,
-  queue: FlowQueue,
-  reorder: ReorderBuffer,
-  grouper: Grouper,
-  groups: boolean,
-): void {
+/** What `tuneQueue` found of its paths. */
+const found = { spreadUs: 0, fastestUs: 0 };
+
+/** Sets what a flow queue should allow for, from the paths of `mask` that carry. Returns whether there are any; then `found` is filled. */
+function tuneQueue(paths: Paths, mask: number, queue: FlowQueue): boolean {
   let least = Number.POSITIVE_INFINITY;
   let most = Number.NEGATIVE_INFINITY;
-  let rtt = 0;
-  let pto = 0;
   let fastest = Number.POSITIVE_INFINITY;
   let capacity = 0;
   let settled = true;
   for (const p of paths) {
-    if (p === undefined || (p.state !== 'up' && p.state !== 'suspect')) continue;
-    // A suspect path's packets, or what is sent again for them, are still to come.
-    rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
-    pto = Math.max(pto, p.srttUs + 4 * p.rttvarUs + MAX_ACK_DELAY_US);
-    if (!p.isUp) continue;
+    if (p === undefined || !p.isUp || p.standby || (mask & (1 << p.id)) === 0) continue;
     least = Math.min(least, p.rate.delayUs);
     most = Math.max(most, p.rate.delayUs);
     fastest = Math.min(fastest, p.minRttUs);
     capacity += p.rate.capacity;
     if (!p.rate.settled) settled = false;
   }
-  if (capacity === 0) return;
+  if (capacity === 0) return false;
   const spread = Math.min(most - least, 400_000);
   // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
   // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
@@ -93,7 +84,32 @@ export function retune(
   queue.limitBytes = settled
     ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * Math.max(QUEUE_LIMIT_US + spread, 2 * queue.targetUs))
     : Number.POSITIVE_INFINITY;
-  grouper.windowUs = groups ? Math.min(GROUP_MOST_US, fastest / GROUPS_A_ROUND) : 0;
-  reorder.spreadUs = Math.min(250_000, spread + pto + 30_000);
+  found.spreadUs = spread;
+  found.fastestUs = fastest;
+  return true;
+}
+
+/** Sets what the flow queues, the reorder buffer and the grouper should allow for, from the paths as they are now. */
+export function retune(
+  paths: Paths,
+  steering: Steering,
+  lanes: Lanes,
+  reorder: ReorderBuffer,
+  grouper: Grouper,
+  groups: boolean,
+): void {
+  // The bond's own class comes last: order is kept for all paths that it uses.
+  for (let c = lanes.all.length - 1; c > 0; c--) tuneQueue(paths, steering.carriers[c], lanes.all[c].queue);
+  if (!tuneQueue(paths, steering.carriers[0], lanes.all[0].queue)) return;
+  let rtt = 0;
+  let pto = 0;
+  for (const p of paths) {
+    if (p === undefined || p.standby || (p.state !== 'up' && p.state !== 'suspect')) continue;
+    // A suspect path's packets, or what is sent again for them, are still to come.
+    rtt = Math.max(rtt, p.srttUs + 2 * p.rttvarUs);
+    pto = Math.max(pto, p.srttUs + 4 * p.rttvarUs + MAX_ACK_DELAY_US);
+  }
+  grouper.windowUs = groups ? Math.min(GROUP_MOST_US, found.fastestUs / GROUPS_A_ROUND) : 0;
+  reorder.spreadUs = Math.min(250_000, found.spreadUs + pto + 30_000);
   reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
 }

@@ -8,6 +8,7 @@
  *   ACK ranges, downwards:   largest ─ first length ─┤ gap ├─ length ─┤ gap ├─ length ─ …
  */
 import { BUCKET_COUNT, MAX_PATHS, SEQUENCE_MODULUS } from './header.ts';
+import { type Preferences, readPreferences, writePreferences } from './preferences.ts';
 
 /** Frame types. Source: docs/protocol.md §4.2. */
 export const FRAME_PADDING = 0;
@@ -17,6 +18,8 @@ export const FRAME_PATH = 3;
 export const FRAME_CLOSE = 4;
 export const FRAME_SKIP = 5;
 export const FRAME_MTU = 6;
+export const FRAME_CONFIG = 8;
+export const FRAME_CONFIG_SEEN = 9;
 
 /** What `FrameReader.next` returns after the last frame, and at a frame of a type that version 1 has not. */
 export const FRAMES_END = -1;
@@ -41,6 +44,7 @@ export const PATH_BYTES = 3;
 export const CLOSE_BYTES = 1;
 export const SKIP_BYTES = 9;
 export const MTU_BYTES = 3;
+export const CONFIG_SEEN_BYTES = 2;
 
 /** One unit of an ACK's delay field. Units: microseconds. */
 const DELAY_UNIT_US = 16;
@@ -154,6 +158,22 @@ export function writeMtu(view: DataView, off: number, limit: number, mtu: number
   return off + MTU_BYTES;
 }
 
+/** Writes a CONFIG, if the largest one would fit. */
+export function writeConfig(view: DataView, off: number, limit: number, generation: number, said: Preferences): number {
+  const end = writePreferences(view, off + 1, limit, generation, said);
+  if (end === off + 1) return off;
+  view.setUint8(off, FRAME_CONFIG);
+  return end;
+}
+
+/** Writes a CONFIG SEEN. */
+export function writeConfigSeen(view: DataView, off: number, limit: number, generation: number): number {
+  if (off + CONFIG_SEEN_BYTES > limit) return off;
+  view.setUint8(off, FRAME_CONFIG_SEEN);
+  view.setUint8(off + 1, generation);
+  return off + CONFIG_SEEN_BYTES;
+}
+
 const NOTHING: DataView = new DataView(new ArrayBuffer(0));
 
 /**
@@ -183,11 +203,14 @@ export class FrameReader {
   count = 0;
   /** MTU. Units: bytes of inner packet. */
   mtu = 0;
+  /** CONFIG, CONFIG SEEN; `readConfig` brings what a CONFIG says. */
+  generation = 0;
 
   #view: DataView = NOTHING;
   #at = 0;
   #limit = 0;
   #ranges = 0;
+  #config = 0;
 
   /** Stands before the first frame of `length` bytes at `off`. */
   begin(view: DataView, off: number, length: number): void {
@@ -244,6 +267,19 @@ export class FrameReader {
         this.mtu = view.getUint16(at + 1);
         this.#at = at + MTU_BYTES;
         return type;
+      case FRAME_CONFIG: {
+        const end = readPreferences(view, at + 1, limit);
+        if (end < 0) return this.#stop(FRAMES_MALFORMED);
+        this.generation = view.getUint8(at + 1);
+        this.#config = at + 1;
+        this.#at = end;
+        return type;
+      }
+      case FRAME_CONFIG_SEEN:
+        if (at + CONFIG_SEEN_BYTES > limit) return this.#stop(FRAMES_MALFORMED);
+        this.generation = view.getUint8(at + 1);
+        this.#at = at + CONFIG_SEEN_BYTES;
+        return type;
       default:
         return this.#stop(FRAMES_END);
     }
@@ -271,6 +307,11 @@ export class FrameReader {
       out[2 * i + 1] = top;
     }
     return this.rangeCount;
+  }
+
+  /** What the CONFIG says that the reader stands on. Call it before the next `next`. */
+  readConfig(out: Preferences): void {
+    readPreferences(this.#view, this.#config, this.#limit, out);
   }
 
   #stop(why: number): number {

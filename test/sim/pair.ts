@@ -57,6 +57,8 @@ export interface PairOptions {
   hasAes?: [boolean, boolean];
   /** The server does not know this router. */
   stranger?: boolean;
+  /** Limits of the router's links, said by hand. */
+  upBps?: (number | undefined)[];
   /** Whether the inner packets allow congestion marks. */
   ecn?: boolean;
 }
@@ -258,7 +260,8 @@ export class Pair {
   /** The router may use link `i`. */
   usePath(i: number, end = this.router): void {
     writeEndpoint(end.memory.view, end.fromAt, { address: Uint8Array.of(192, 0, 2, 1), port: SERVER_PORT, socket: i });
-    end.peer.bond.setPath(i, true, end.fromAt, 1500, undefined, end.localUs(this.nowUs));
+    const { upBps } = this.options;
+    end.peer.bond.setPath(i, true, end.fromAt, 1500, upBps?.[i], end.localUs(this.nowUs));
     end.dirty = true;
   }
 

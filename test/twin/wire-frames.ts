@@ -5,7 +5,9 @@ export type SlowFrame =
   | { type: 2; path: number; delayUs: number; largestLow: number; arrivalUs: number; steps: number[] }
   | { type: 3; path: number; state: number }
   | { type: 5; bucket: number; sequence: number; count: number }
-  | { type: 6; mtu: number };
+  | { type: 6; mtu: number }
+  | { type: 8; generation: number; links: number[][]; classes: number[][] }
+  | { type: 9; generation: number };
 
 /** All frames, and how the parsing ended: −1 at the end or an unknown type, −2 malformed. ACK steps: first length, gap, length, … */
 export function slowFrames(bytes: readonly number[]): { frames: SlowFrame[]; end: number } {
@@ -39,6 +41,16 @@ export function slowFrames(bytes: readonly number[]): { frames: SlowFrame[]; end
       else if (type === 5)
         frames.push({ type, bucket: below(take(2), 1024), sequence: below(take(4), 2 ** 20), count: take(2) });
       else if (type === 6) frames.push({ type, mtu: take(2) });
+      else if (type === 8) {
+        const generation = take(1);
+        const links: number[][] = [];
+        const classes: number[][] = [];
+        for (let n = below(take(1), 9); n > 0; n--) {
+          links.push([below(take(1), 8), take(1), take(1), 255 - below(255 - take(1), 255), take(4)]);
+        }
+        for (let m = below(take(1), 9); m > 0; m--) classes.push([below(take(1), 8), below(take(1), 3), take(1)]);
+        frames.push({ type, generation, links, classes });
+      } else if (type === 9) frames.push({ type, generation: take(1) });
       else break;
     }
     return { frames, end: -1 };

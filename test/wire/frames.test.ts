@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import * as f from '../../src/wire/frames.ts';
+import { Preferences } from '../../src/wire/preferences.ts';
 import { type SlowFrame, slowFrames } from '../twin/wire-frames.ts';
 
 interface Ack {
@@ -47,7 +48,50 @@ const frameArbitrary: fc.Arbitrary<Frame> = fc.oneof(
     { noNullPrototype: true },
   ),
   fc.record({ type: fc.constant(6 as const), mtu: u16 }, { noNullPrototype: true }),
+  fc.record(
+    {
+      type: fc.constant(8 as const),
+      generation: fc.nat(255),
+      links: fc
+        .uniqueArray(fc.tuple(path, fc.nat(255), fc.nat(255), fc.integer({ min: 2, max: 255 }), fc.nat(2 ** 32 - 1)), {
+          selector: ([id]) => id,
+        })
+        .map((links) => links.sort((a, b) => a[0] - b[0])),
+      classes: fc
+        .array(fc.tuple(fc.nat(2), fc.nat(255)), { minLength: 1, maxLength: 8 })
+        .map((all) => all.map(([mode, paths], i) => [i, mode, paths])),
+    },
+    { noNullPrototype: true },
+  ),
+  fc.record({ type: fc.constant(9 as const), generation: fc.nat(255) }, { noNullPrototype: true }),
 );
+
+const said = new Preferences();
+
+function preferencesOf(links: number[][], classes: number[][]): Preferences {
+  const made = new Preferences();
+  for (const [id, tier, cost, weight, limit] of links) {
+    made.tier[id] = tier;
+    made.cost[id] = cost;
+    made.weight[id] = weight;
+    made.downKbps[id] = limit;
+  }
+  for (const [id, mode, paths] of classes) {
+    made.mode[id] = mode;
+    made.paths[id] = paths;
+  }
+  made.classes = Math.max(1, ...classes.map(([id]) => id + 1));
+  return made;
+}
+
+/** What was said of paths and classes, as the frame lists it. */
+function listed(p: Preferences): { links: number[][]; classes: number[][] } {
+  const ids = [...p.tier.keys()];
+  return {
+    links: ids.filter((i) => p.isSaidOfPath(i)).map((i) => [i, p.tier[i], p.cost[i], p.weight[i], p.downKbps[i]]),
+    classes: ids.slice(0, p.classes).map((i) => [i, p.mode[i], p.paths[i]]),
+  };
+}
 
 function write(view: DataView, off: number, limit: number, x: Frame): number {
   switch (x.type) {
@@ -74,6 +118,10 @@ function write(view: DataView, off: number, limit: number, x: Frame): number {
       return f.writeSkip(view, off, limit, x.bucket, x.sequence, x.count);
     case 6:
       return f.writeMtu(view, off, limit, x.mtu);
+    case 8:
+      return f.writeConfig(view, off, limit, x.generation, preferencesOf(x.links, x.classes));
+    case 9:
+      return f.writeConfigSeen(view, off, limit, x.generation);
   }
 }
 
@@ -102,6 +150,11 @@ function read(r: f.FrameReader, type: number, largest: number): Frame {
       return { type, bucket: r.bucket, sequence: r.sequence, count: r.count };
     case 6:
       return { type, mtu: r.mtu };
+    case 8:
+      r.readConfig(said);
+      return { type, generation: r.generation, ...listed(said) };
+    case 9:
+      return { type, generation: r.generation };
   }
   throw new Error(`no such frame: ${type}`);
 }
@@ -201,11 +254,17 @@ test('ranges below zero are refused', () => {
 const nearlyFrames = fc
   .array(
     fc.oneof(
-      fc.nat(8).map((t) => [t]),
+      fc.nat(10).map((t) => [t]),
       fc.uint8Array({ maxLength: 20 }).map((b) => [...b]),
       fc
         .tuple(fc.nat(8), fc.nat(255), fc.uint8Array({ minLength: 9, maxLength: 9 }), fc.nat(34))
         .map(([path, d, b, n]) => [2, path, d, ...b, n, 0, 1, ...new Array<number>(4 * Math.min(n, 33)).fill(1)]),
+      fc
+        .tuple(fc.nat(3), fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.nat(3))
+        .map(([n, b, m]) => [
+          ...[8, 7, n, ...[...b.subarray(0, 8 * n)].map((x, i) => (i % 8 === 0 ? x & 7 : x))],
+          ...[m, ...[...b.subarray(0, 3 * m)].map((x, i) => (i % 3 === 2 ? x : x & 1))],
+        ]),
     ),
     { maxLength: 12 },
   )
@@ -223,7 +282,11 @@ test('on any bytes the reader says what its slow twin says, and reads nothing ou
       for (const x of expected.frames) {
         const type = reader.next();
         assert.equal(type, x.type);
-        if (x.type !== 2) assert.deepEqual(read(reader, type, 0), x);
+        if (x.type === 8) {
+          reader.readConfig(said);
+          assert.equal(reader.generation, x.generation);
+          assert.ok(said.equals(preferencesOf(x.links, x.classes)));
+        } else if (x.type !== 2) assert.deepEqual(read(reader, type, 0), x);
         else {
           const { path, delayUs, largestLow, arrivalUs } = reader;
           const n = reader.readRanges(2 ** 50, scratch);

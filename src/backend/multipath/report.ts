@@ -125,10 +125,10 @@ export class Report {
     board.put(bond.counters.rxBytes);
     board.put(bond.counters.txPackets);
     board.put(bond.counters.rxPackets);
-    board.put(bond.queue.packets);
+    board.put(bond.lanes.packets);
     board.put(bond.reorder.held);
-    board.put(bond.queue.droppedByCodel);
-    board.put(bond.queue.droppedByLimit);
+    board.put(bond.lanes.droppedByCodel);
+    board.put(bond.lanes.droppedByLimit);
     board.put(bond.reorder.reordered);
     board.put(bond.reorder.duplicates);
     board.put(bond.reorder.skipped);
