@@ -166,7 +166,7 @@ export class World {
       sent: sum(flows, (f) => f.sent),
       losses: sum(flows, (f) => f.losses),
       reordered: sum(flows, (f) => f.reordered),
-      aqm: (o.isUp ? pair.router : pair.server).peer.bond.queue.droppedByCodel,
+      aqm: (o.isUp ? pair.router : pair.server).peer.bond.lanes.droppedByCodel,
       timeouts: sum(flows, (f) => f.timeouts),
     });
     const at = count();
