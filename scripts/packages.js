@@ -29,6 +29,7 @@ export const GUEST_PACKAGES = { 'user-mode-linux': 'linux.uml', kmod: 'modprobe'
 export const TEST_PACKAGES = {
   ...BENCH_PACKAGES,
   'busybox-static': 'busybox',
+  chromium: 'chromium',
   shellcheck: 'shellcheck',
   lintian: 'lintian',
   'man-db': 'man',

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseUci } from '../../src/config/uci.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const FILES = join(ROOT, 'packaging', 'openwrt', 'files');
+const FILES = join(ROOT, 'packaging', 'openwrt', 'yoke', 'files');
 const STUB = join(ROOT, 'test', 'packaging', 'uci-stub.sh');
 const skip = spawnSync('busybox', ['ash', '-c', 'true']).status === 0 ? false : 'no busybox with ash';
 
