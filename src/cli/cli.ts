@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
 import { describePki } from './pki-words.ts';
+import { describeSetup } from './setup-words.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
 
@@ -116,6 +117,7 @@ export function describeProgram(done: (code: number) => void): Command {
     .option('--iperf3 <host>', 'against this iperf3 server instead, HOST or HOST:PORT')
     .option('--url <url>', 'fetch this web address instead')
     .option('--json', 'one JSON value for programs');
+  describeSetup(program, done);
   describePki(program, done);
   return program;
 }
@@ -135,8 +137,8 @@ function parseTestSeconds(text: string): number {
 }
 
 const FIRST_STEPS = `
-First steps, on each of the two machines:
-  (umask 077; yoke keygen > /etc/yoke.key); yoke pubkey < /etc/yoke.key
-  write /etc/config/bonding, then: yoke check; yoke plan; yoke run
+First steps, as root:
+  on the server   yoke server init          it prints an invitation
+  on the router   yoke join INVITATION
 
 Exit codes: 0 done, 1 error (one line for each on stderr), 2 wrong usage, 3 a bug.`;

@@ -40,15 +40,30 @@ export async function test(options: TestOptions): Promise<number> {
   const results: Partial<Record<Way, Measured & { bps: number }>> = {};
   for (const way of ways) {
     const measured = await measure(way);
-    const bps = measured.elapsedMs > 0 ? Math.round((measured.bytes * 8000) / measured.elapsedMs) : 0;
-    results[way] = { ...measured, bps };
-    if (!options.json) process.stdout.write(`${printResult(way, results[way])}\n`);
+    results[way] = { ...measured, bps: rateOf(measured) };
+    if (!options.json) process.stdout.write(`${printResult(way, results[way] as Measured & { bps: number })}\n`);
   }
   if (options.json) {
     process.stdout.write(`${JSON.stringify({ local: printAddress(local), target, ...results })}\n`);
   }
   return EXIT_DONE;
 }
+
+/** Measures the bond of a router both ways and says how fast it is; a server that cannot now is no error. */
+export async function measureBond(config: Config, seconds: number, say: (line: string) => void): Promise<void> {
+  const { local, remote } = endsOf(config);
+  say(`measuring, ${seconds} s each way …`);
+  try {
+    for (const way of ['down', 'up'] as const) {
+      const measured = await runSpeedTest({ remote, local, way, seconds });
+      say(printResult(way, { ...measured, bps: rateOf(measured) }));
+    }
+  } catch (error) {
+    say(`not measured: ${(error as Error).message}`);
+  }
+}
+
+const rateOf = ({ bytes, elapsedMs }: Measured) => (elapsedMs > 0 ? Math.round((bytes * 8000) / elapsedMs) : 0);
 
 /** `down   21.90 Mbit/s  (27.4 MB in 10.0 s)`. */
 export function printResult(way: Way, { bps, bytes, elapsedMs }: Measured & { bps: number }): string {

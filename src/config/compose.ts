@@ -5,6 +5,8 @@ import { quoteUci } from './uci-edit.ts';
 export interface NewLink {
   name: string;
   interface: string;
+  /** The server as seen from it; undefined: as from the others. */
+  server?: string;
   /** As `option down '20mbit'` would say it. */
   down?: string;
   up?: string;
@@ -17,10 +19,10 @@ export interface NewRouter {
   server: string;
   /** Undefined: the default. */
   port?: number;
-  /** Inner address with length: `10.0.0.2/24`. */
-  ipaddr: string;
+  /** Inner address with length: `10.0.0.2/24`; this or `ip6addr`. */
+  ipaddr?: string;
   ip6addr?: string;
-  remoteIpaddr: string;
+  remoteIpaddr?: string;
   remoteIp6addr?: string;
   privateKeyFile: string;
   serverPublicKey: string;
@@ -46,6 +48,8 @@ export interface NewServer {
   ip6addr?: string;
   privateKeyFile: string;
   publicIpaddr?: string;
+  /** Where routers reach it. */
+  endpoints?: readonly string[];
   clients: readonly NewClient[];
 }
 
@@ -65,7 +69,7 @@ export function printRouterConfig(router: NewRouter): string {
     ...router.links.map((link) =>
       section('', `link ${quoteUci(link.name)}`, [
         ['interface', link.interface],
-        ['server', router.server],
+        ['server', link.server ?? router.server],
         ['remote_port', router.port?.toString()],
         ['down', link.down, 'upper limit'],
         ['up', link.up, 'upper limit'],
@@ -84,6 +88,7 @@ export function printServerConfig(server: NewServer): string {
       ['listen_port', server.port?.toString()],
       ['private_key_file', server.privateKeyFile, "made by 'yoke keygen'"],
       ['public_ipaddr', server.publicIpaddr, 'what clients appear as on the internet'],
+      ...(server.endpoints ?? []).map((e): Line => ['endpoint', e, 'where routers reach this server', 'list']),
     ]),
     ...server.clients.map(printClientSection),
   ].join('\n');

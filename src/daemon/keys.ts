@@ -4,10 +4,11 @@
  * A key file that others may read is refused: a secret that leaked quietly is worse than a start that fails loudly.
  */
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
-import { parseKey } from '../config/kinds.ts';
+import { parseKey, printKey } from '../config/kinds.ts';
+import { SECRET_MODE, writeWhole } from '../pki/files.ts';
 
 /** The bytes before a raw X25519 private key in PKCS #8. Source: RFC 8410 §7. */
 const PKCS8_X25519 = Buffer.from('302e020100300506032b656e04220420', 'hex');
@@ -32,6 +33,23 @@ export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
   const key = createPrivateKey({ key: Buffer.concat([PKCS8_X25519, privateKey]), format: 'der', type: 'pkcs8' });
   const jwk = createPublicKey(key).export({ format: 'jwk' });
   return Buffer.from(jwk.x as string, 'base64url');
+}
+
+/**
+ * The private key in a file, made (mode 0600) when there is none.
+ *
+ * @throws YokeError when there is something else, or it is open to others.
+ */
+export function ensurePrivateKey(file: string): Uint8Array {
+  if (existsSync(file)) {
+    const complaints: Complaint[] = [];
+    const key = readKeyFile(file, file, complaints);
+    if (!key || complaints.length > 0) throw new YokeError('config', complaints);
+    return key;
+  }
+  const key = generatePrivateKey();
+  writeWhole(file, `${printKey(key)}\n`, SECRET_MODE);
+  return key;
 }
 
 /** The secrets of a configuration, wherever they were kept. */

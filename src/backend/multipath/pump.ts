@@ -275,6 +275,8 @@ class Pump {
         this.stopping = true;
       } else if (message.kind === 'set') {
         this.settings = message.settings;
+        for (const peer of this.roster.gone(message.settings)) peer.bond.setClosing();
+        this.transmit();
         this.roster.apply(message.settings, now);
         this.report.tellRoster(this.roster.names);
         this.doors.apply(message.settings, now);

@@ -22,16 +22,20 @@ export class Roster {
     return this.endpoint.peers.map((p) => p.name);
   }
 
+  /** The peers that `apply` would remove: they can be told. */
+  gone(settings: BackendSettings): Peer[] {
+    const wanted = new Set(settings.peers.map(idOf));
+    return this.endpoint.peers.filter((peer) => !wanted.has(idOf(peer)));
+  }
+
   /** Adds the peers that are new, removes those that are gone; the others keep their sessions, also under another name. */
   apply(settings: BackendSettings, now: number): void {
     const { endpoint } = this;
     this.role = settings.role;
-    const key = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
-    const wanted = new Map(settings.peers.map((p) => [`${key(p.publicKey)} ${key(p.presharedKey)}`, p]));
+    const wanted = new Map(settings.peers.map((p) => [idOf(p), p]));
     for (const peer of [...endpoint.peers]) {
-      const id = `${key(peer.publicKey)} ${key(peer.presharedKey)}`;
-      const found = wanted.get(id);
-      wanted.delete(id);
+      const found = wanted.get(idOf(peer));
+      wanted.delete(idOf(peer));
       if (found === undefined) endpoint.removePeer(peer, now);
       else peer.name = found.name;
     }
@@ -59,4 +63,10 @@ export class Roster {
     if (version === 4 ? length < 20 : version !== 6 || length < 40) return false;
     return this.routes.find(this.memory, at + (version === 4 ? 12 : 8), version) === peer;
   }
+}
+
+/** What makes two peers the same: their keys; a name is only a name. */
+function idOf({ publicKey, presharedKey }: { publicKey: Uint8Array; presharedKey?: Uint8Array | undefined }): string {
+  const key = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
+  return `${key(publicKey)} ${key(presharedKey)}`;
 }

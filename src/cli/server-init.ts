@@ -1,0 +1,192 @@
+/**
+ * `yoke server init`: from a fresh machine to a running server with its first invitation. What is there already is kept, so it may be
+ * run again.
+ *
+ *   this machine? ─▶ port free? ─▶ where do routers find it? ─▶ key ─▶ file ─▶ service ─▶ firewall? ─▶ invitation
+ */
+import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { join } from 'node:path';
+import { networkOf, type Prefix, parsePrefix, prefixContains, printAddress, printPrefix } from '../base/address.ts';
+import { YokeError } from '../base/error.ts';
+import { printServerConfig } from '../config/compose.ts';
+import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/schema.ts';
+import { parseUci, printUci } from '../config/uci.ts';
+import { findSection, setOption } from '../config/uci-edit.ts';
+import { firewallWarnings } from '../daemon/firewall.ts';
+import { Invitations } from '../daemon/invitations.ts';
+import { ensurePrivateKey } from '../daemon/keys.ts';
+import { checkName, replaceConfig } from '../daemon/members.ts';
+import { type Instance, instanceOf, logOf, type Started, startService } from '../daemon/service.ts';
+import { readDevices } from '../host/read.ts';
+import { readText } from '../pki/files.ts';
+import { needRoot, wrongMachine } from './as-root.ts';
+import { printNewInvitation } from './invite.ts';
+import { findPlaces, isPlace } from './places.ts';
+import { EXIT_DONE, type GlobalOptions } from './terms.ts';
+
+/** What `yoke server init` is given. */
+export interface ServerInitOptions extends GlobalOptions {
+  publicIp: string[];
+  port?: number;
+  network?: string;
+  name: string;
+  qr: boolean;
+}
+
+const COMMAND = 'yoke server init';
+const DEFAULT_PORT = 1194;
+/** The network inside the bond; the next of its kind when this one is in use here. */
+const NETWORKS = Array.from({ length: 16 }, (_, i) => `10.121.${111 + i}.0/24`);
+/** How long the first invitation is good. Units: seconds. */
+const FIRST_EXPIRES_S = 24 * 3600;
+
+/** Makes this machine a server. */
+export async function serverInit(options: ServerInitOptions): Promise<number> {
+  needRoot(COMMAND);
+  checkName(options.name);
+  for (const place of options.publicIp) {
+    if (!isPlace(place))
+      throw wrongMachine(`--public-ip ${place}`, 'an address or a host name', 'neither', 'correct it');
+  }
+  const instance = instanceOf(options);
+  const say = (text: string) => void process.stdout.write(`${text}\n`);
+  const text = readText(instance.config) ?? '';
+  const hasBond = text !== '' && findSection(parseUci(text, instance.config), 'interface', 'bond') >= 0;
+  const config = hasBond ? keep(text, instance, options) : await make(text, instance, options);
+  const { endpoints = [], listen, addresses } = config.bond;
+  say(hasBond ? `kept ${instance.config}` : `wrote ${instance.config}`);
+  say(`routers find this server at ${endpoints.join(', ')}, UDP port ${listen[0].port}`);
+  say(`inside the bond it is ${addresses.map((a) => printAddress(a.bytes)).join(' and ')}`);
+  const started = await startService(instance, { restart: false });
+  say(printStarted(started, instance));
+  for (const warning of await firewallWarnings(config)) say(warning);
+  say(`if the provider of this machine has a firewall of its own, open UDP port ${listen[0].port} there, too\n`);
+  const isFresh = config.clients.length === 0 && new Invitations(instance.stateDir).open(Date.now()).length === 0;
+  if (isFresh) await printNewInvitation(options.name, config, instance, { expires: FIRST_EXPIRES_S, qr: options.qr });
+  else say('yoke invite NAME invites one more router; yoke peers lists those that are there');
+  return EXIT_DONE;
+}
+
+/** How the service was started, and what it does at the next boot. */
+export function printStarted({ keeper, already }: Started, instance: Instance): string {
+  if (already) return 'the service runs already';
+  if (keeper === 'systemd') return 'the service runs, and will at every boot (systemctl status yoke)';
+  if (keeper === 'procd') return 'the service runs, and will at every boot (/etc/init.d/yoke)';
+  return `no service manager here: yoke runs in the background (log: ${logOf(instance)}); have yoke run started at boot`;
+}
+
+/** The server that is there already; only its addresses may be others. @throws YokeError when it is none, or an option contradicts it. */
+function keep(text: string, instance: Instance, { publicIp, port, network }: ServerInitOptions): Config {
+  const { config: file } = instance;
+  const config = readConfig(text, file);
+  if (config.role !== 'server') {
+    const todo = `run ${COMMAND} on the server; to make this machine one, move ${file} away first`;
+    throw wrongMachine(COMMAND, 'a machine without a bond', 'the router of one', todo);
+  }
+  if (config.engine !== 'multipath') {
+    const todo = `invitations are for engine multipath; to change to it, move ${file} away first`;
+    throw wrongMachine(COMMAND, "a server of engine 'multipath'", `one of engine '${config.engine}'`, todo);
+  }
+  const isPort = config.bond.listen[0].port;
+  if (port !== undefined && port !== isPort) {
+    const todo = `change option listen_port there, then restart the service`;
+    throw wrongMachine(`--port ${port}`, `port ${isPort}, as ${file} says`, 'another', todo);
+  }
+  const isNetwork = config.bond.addresses.map((a) => printPrefix(networkOf(a)));
+  if (network !== undefined && !isNetwork.includes(network)) {
+    const todo = 'change option ipaddr there, and each client, then restart the service';
+    throw wrongMachine(`--network ${network}`, `${isNetwork.join(', ')}, as ${file} says`, 'another', todo);
+  }
+  if (publicIp.length === 0) return config;
+  const document = parseUci(text, file);
+  const changed = printUci(setOption(document, findSection(document, 'interface', 'bond'), 'endpoint', publicIp));
+  const fresh = readConfig(changed, file);
+  if (changed !== text) replaceConfig(file, changed);
+  return fresh;
+}
+
+/** A new server: finds out, then writes. Nothing is written when something is in the way. */
+async function make(text: string, instance: Instance, options: ServerInitOptions): Promise<Config> {
+  const { config: file, stateDir } = instance;
+  const port = options.port ?? DEFAULT_PORT;
+  await checkPort(port);
+  const endpoints = options.publicIp.length > 0 ? options.publicIp : await findPlaces(port, 'bond0');
+  const network = await chooseNetwork(options.network);
+  const privateKeyFile = join(stateDir, 'private.key');
+  const section = printServerConfig({
+    ...(port !== DEFAULT_PORT && { port }),
+    ipaddr: `${printAddress(first(network))}/${network.length}`,
+    ...((await hasIpv6Out()) && { ip6addr: `${uniqueLocal()}::1/64` }),
+    privateKeyFile,
+    endpoints,
+    clients: [],
+  });
+  const whole = text === '' || text.endsWith('\n\n') ? text + section : `${text.replace(/\n*$/, '\n\n')}${section}`;
+  const config = readConfig(whole, file);
+  ensurePrivateKey(privateKeyFile);
+  replaceConfig(file, whole);
+  return config;
+}
+
+/** @throws YokeError when another program has the port. */
+async function checkPort(port: number): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const socket = createSocket('udp4');
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      socket.close();
+      resolve(error.code ?? error.message);
+    });
+    socket.bind({ port, exclusive: true }, () => {
+      socket.close();
+      resolve(undefined);
+    });
+  });
+  if (code === undefined) return;
+  throw new YokeError('host', {
+    where: `UDP port ${port}`,
+    expected: 'it to be free',
+    found: code === 'EADDRINUSE' ? 'another program at it' : code,
+    todo: `choose another: ${COMMAND} --port 1195 (ss -ulpn sport = :${port} tells which program it is)`,
+  });
+}
+
+async function chooseNetwork(said: string | undefined): Promise<Prefix> {
+  const here = (await readDevices()).flatMap((d) =>
+    d.addr_info.flatMap((a) => parsePrefix(`${a.local}/${a.prefixlen}`) ?? []),
+  );
+  const inUse = (p: Prefix) => here.find((h) => prefixContains(p, h.bytes) || prefixContains(h, p.bytes));
+  if (said === undefined)
+    return NETWORKS.map((n) => parsePrefix(n)!).find((p) => !inUse(p)) ?? parsePrefix(NETWORKS[0])!;
+  const network = parsePrefix(said);
+  if (network?.bytes.length !== 4 || network.length < 8 || network.length > 29) {
+    throw wrongMachine(
+      `--network ${said}`,
+      'an IPv4 network of length 8 to 29',
+      'something else',
+      'write 10.121.111.0/24',
+    );
+  }
+  const foe = inUse(network);
+  if (foe)
+    throw wrongMachine(`--network ${said}`, 'a network that is not in use here', printPrefix(foe), 'choose another');
+  return networkOf(network);
+}
+
+function first(network: Prefix): Uint8Array {
+  const address = network.bytes.slice();
+  address[3] += 1;
+  return address;
+}
+
+/** A network of our own. Source: RFC 4193 §3.2.1. */
+function uniqueLocal(): string {
+  const hex = randomBytes(5).toString('hex');
+  return `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}`;
+}
+
+/** A bond that carried IPv6 to a server without a way out for it would be the end of the routers' IPv6. */
+async function hasIpv6Out(): Promise<boolean> {
+  return (await findPlaces(0, 'bond0').catch(() => [])).some((place) => place.includes(':'));
+}
