@@ -9,7 +9,7 @@
  */
 import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { noGuestBecause, runInGuest } from '../test/guest/guest.ts';
+import { findKernel, runInGuest } from '../test/guest/guest.ts';
 import type { GuestLine } from '../test/guest/lines.ts';
 import type { GuestJob, GuestResult, Way } from './howto-guest.ts';
 import { median } from './unshaped.ts';
@@ -112,9 +112,9 @@ async function main(): Promise<number> {
     process.stderr.write(`howto: expected cases of ${known.join(' ')}, found '${wrong ?? runs}'\n`);
     return 1;
   }
-  const reason = noGuestBecause();
-  if (reason !== undefined) {
-    process.stderr.write(`howto: ${reason}\n`);
+  const kernel = findKernel();
+  if (typeof kernel === 'string') {
+    process.stderr.write(`howto: ${kernel}\n`);
     return 1;
   }
   let ok = true;

@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Package → program. */
+/** Package → program, or a file by its absolute path. */
 export const PACKAGES = {
   iproute2: 'ip',
   nftables: 'nft',
@@ -24,6 +24,19 @@ export const BENCH_PACKAGES = { openvpn: 'openvpn', openssl: 'openssl' };
 
 /** For test/guest and bench/howto: a kernel with the bonding driver. Tests that need one are skipped without. */
 export const GUEST_PACKAGES = { 'user-mode-linux': 'linux.uml', kmod: 'modprobe', ...BENCH_PACKAGES };
+
+/** For the guest kernel of our own, which is built from source (scripts/guest-kernel.js). */
+export const KERNEL_PACKAGES = {
+  gcc: 'gcc',
+  binutils: 'ld',
+  'libc6-dev': '/usr/include/stdio.h',
+  make: 'make',
+  flex: 'flex',
+  bison: 'bison',
+  bc: 'bc',
+  patch: 'patch',
+  'xz-utils': 'xz',
+};
 
 /** For the tests of certificates and of the packages, which are skipped without. */
 export const TEST_PACKAGES = {
@@ -47,15 +60,18 @@ export function completePath() {
 
 /** The packages whose program is not found. */
 export function missingPackages(packages = PACKAGES) {
+  const may = (path, mode) => {
+    try {
+      accessSync(path, mode);
+      return true;
+    } catch {
+      return false;
+    }
+  };
   const has = (program) =>
-    (process.env.PATH ?? '').split(delimiter).some((folder) => {
-      try {
-        accessSync(join(folder, program), constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+    program.startsWith('/')
+      ? may(program, constants.R_OK)
+      : (process.env.PATH ?? '').split(delimiter).some((folder) => may(join(folder, program), constants.X_OK));
   return Object.keys(packages).filter((name) => !has(packages[name]));
 }
 

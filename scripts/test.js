@@ -2,14 +2,15 @@
  * `npm test`: what the tests need, a clean build, then every test with node's own runner.
  *
  * First the tests that need no kernel of their own, two files at a time; then test/netns and test/guest, one file at a time, for
- * these measure and fill the machine. Without the packages of test/guest its tests are skipped, and say so.
+ * these measure and fill the machine. Without the packages of test/guest its tests are skipped, and say so; the kernel of our own that
+ * some of them want is built once, which takes minutes.
  * Arguments are parts of file names: `npm test -- cli netns/daemon` runs the test files that have one of them in their path.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensurePackages, GUEST_PACKAGES, TEST_PACKAGES, tryPackages } from './packages.js';
+import { ensurePackages, GUEST_PACKAGES, KERNEL_PACKAGES, TEST_PACKAGES, tryPackages } from './packages.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const TESTS = join(ROOT, 'dist', 'test');
@@ -32,6 +33,8 @@ const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
   .map((path) => join(TESTS, path))
   .filter((path) => wanted.length === 0 || wanted.some((part) => relative(TESTS, path).includes(part)))
   .sort();
+
+if (files.some((path) => path.startsWith(GUEST))) await buildKernel();
 
 const results = [
   await runTests(
@@ -65,6 +68,20 @@ function build() {
     console.log('0 passed, 1 failed, 0 skipped (the build failed)');
     process.exit(1);
   }
+}
+
+/** Sees to the guest kernel of our own; where it cannot be had, says why in a line. */
+async function buildKernel() {
+  const { ownKernel } = await import(join(GUEST, 'kernel.js'));
+  if (ownKernel() !== undefined) return;
+  const skipped = 'Tests that need a guest kernel of our own will be skipped';
+  const lacking = tryPackages(KERNEL_PACKAGES);
+  if (lacking.length > 0) {
+    console.log(`${skipped}: no Debian package ${lacking.join(' ')}`);
+    return;
+  }
+  const { status } = spawnSync(process.execPath, [join(GUEST, 'kernel-build.js')], { stdio: 'inherit' });
+  if (status !== 0) console.log(skipped);
 }
 
 /** A file that hangs is ended and counted as failed, where Node can do that. */

@@ -1,7 +1,7 @@
 /** `yoke check`: every error of the configuration, its key files and this host, at once; changes nothing. */
 
-import { checkFiles } from '../backend/openvpn/files.ts';
 import { YokeError } from '../base/error.ts';
+import { certificatesOf } from '../daemon/certificates.ts';
 import { checkHost } from '../daemon/check.ts';
 import { askControl } from '../daemon/control.ts';
 import { firewallWarnings } from '../daemon/firewall.ts';
@@ -35,12 +35,12 @@ export async function check(options: GlobalOptions): Promise<number> {
   }
   for (const text of await firewallWarnings(config)) process.stdout.write(`warning: ${text}\n`);
   if (config.engine === 'openvpn') {
-    const { remarks, files } = openvpnSettings(config);
-    for (const text of [...remarks, ...checkFiles(files, Date.now()).warnings]) process.stdout.write(`${text}\n`);
-    // a running instance has measured the links; before that there is only what the file says of them
+    for (const text of openvpnSettings(config).remarks) process.stdout.write(`${text}\n`);
+    // a running instance tells of its certificates, too, and has measured the links; before that there is only what the file says of them
     const measured = running ? await statusWarnings(options.runDir) : undefined;
     const active = config.links.filter((l) => !l.disabled);
-    for (const text of measured ?? unequalLinks(active)) process.stdout.write(`warning: ${text}\n`);
+    const said = () => [...certificatesOf(config, Date.now()).warnings, ...unequalLinks(active)];
+    for (const text of measured ?? said()) process.stdout.write(`warning: ${text}\n`);
   }
   const links =
     config.role === 'router' || config.engine === 'openvpn'

@@ -45,7 +45,7 @@ export async function checkHost(config: Config, { starting, runDir }: CheckOptio
 
 /** The bonding driver, the files that OpenVPN is told of; and, for a start, the tunnels' names and the server's ports. */
 async function checkOpenvpn(config: Config, starting: boolean): Promise<Complaint[]> {
-  const { complaints } = checkFiles(openvpnSettings(config).files, Date.now());
+  const complaints = checkFiles(openvpnSettings(config).files);
   if (findProgram('ip') !== undefined && (await hasDriver()) === false) complaints.push(DRIVER_MISSING);
   if (!starting) return complaints;
   for (const { tunnel, name, place } of config.links.filter((l) => !l.disabled)) {

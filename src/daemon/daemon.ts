@@ -15,6 +15,7 @@ import type { Config } from '../config/config.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
 import { Admission } from './admission.ts';
+import { certificatesOf } from './certificates.ts';
 import { type ControlMethod, type ControlParams, type ControlServer, startControl } from './control.ts';
 import { FIRST_INNER_MTU } from './dry.ts';
 import type { Hooks } from './hooks.ts';
@@ -128,6 +129,7 @@ export class Daemon {
     const { backend, machine, runDir, log, hooks } = this.#parts;
     await machine.check(this.#config);
     backend.prepare?.();
+    for (const text of certificatesOf(this.#config, Date.now()).warnings) log('warn', text);
     await hooks?.('preup', this.#config, log);
     this.#hooked = true;
     this.#facts = await this.#keeper.observe(this.#config);

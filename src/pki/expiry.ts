@@ -20,15 +20,18 @@ export interface Expiry {
   state: 'early' | 'good' | 'soon' | 'expired';
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
+
 /**
- * The dates of the first certificate of a PEM text, as seen at `nowMs`. Text before it (as easy-rsa writes it) is passed over.
+ * The time in which every certificate of a PEM text is good, as seen at `nowMs`. Text around them (as easy-rsa writes it) is passed over.
  *
- * @throws Error when there is no certificate in it.
+ * @throws Error when there is no certificate in it, or one that cannot be read.
  */
 export function expiryOf(pem: string, nowMs: number): Expiry {
-  const certificate = new X509Certificate(pem);
-  const notBeforeMs = Date.parse(certificate.validFrom);
-  const notAfterMs = Date.parse(certificate.validTo);
+  const certificates = (pem.match(CERTIFICATE) ?? []).map((block) => new X509Certificate(block));
+  if (certificates.length === 0) throw new Error('no certificate in it');
+  const notBeforeMs = Math.max(...certificates.map((c) => Date.parse(c.validFrom)));
+  const notAfterMs = Math.min(...certificates.map((c) => Date.parse(c.validTo)));
   return { notBeforeMs, notAfterMs, ...judge(notBeforeMs, notAfterMs, nowMs) };
 }
 

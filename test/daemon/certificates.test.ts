@@ -1,6 +1,6 @@
 /** What a status with engine openvpn tells of certificates and of links that do not suit it. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -73,6 +73,10 @@ test('certificates with the days they have left; a warning in time; none that is
   const later = certificatesOf(config(), now.getTime() + 20 * DAY_MS);
   assert.equal(later.warnings.length, 1);
   assert.match(later.warnings[0], /issued\/home\.crt expires on .* \(19 days left\): renew it/);
+  writeFileSync(join(dir, 'ca.crt'), 'x');
+  assert.deepEqual(certificatesOf(config(), now.getTime()).warnings, [
+    `${join(dir, 'ca.crt')}: no certificate that can be read`,
+  ]);
   rmSync(join(dir, 'ca.crt'));
   assert.deepEqual(
     certificatesOf(config(), now.getTime()).certificates.map((c) => c.option),

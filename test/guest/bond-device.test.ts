@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { BackendSettings } from '../../src/backend/backend.ts';
 import {
   addSlave,
+  changeBond,
   hasDriver,
   holderOf,
   leftovers,
@@ -70,6 +71,38 @@ inGuest(process.argv[1], () => {
       (e) => e instanceof YokeError && e.complaints.length === 1,
     );
     assert.equal(await holderOf('ykb0', OWNER), 'nobody');
+  });
+
+  test('a running device takes new parameters; what it does not take, and another mode, is told of', async () => {
+    const value = (name: string) => sh(`cat /sys/class/net/ykb0/bonding/${name}`).trim();
+    const change = (before: BackendSettings, now: BackendSettings) => changeBond(before, now, 'tap', quiet);
+    const before = settings('balance-rr', [{ name: 'resend_igmp', value: '3' }]);
+    sh('ip tuntap add dev ykt0 mode tap');
+    await makeBond(before, 'tap', OWNER, quiet);
+    await addSlave('ykb0', 'ykt0', undefined, quiet);
+    const said = [
+      { name: 'arp_interval', value: '500' },
+      { name: 'packets_per_slave', value: '2' },
+      { name: 'fail_over_mac', value: 'active' },
+    ];
+    const now = settings('balance-rr', said);
+    const sentences = await change(before, now);
+    assert.deepEqual([value('arp_interval'), value('packets_per_slave')], ['500', '2']);
+    assert.deepEqual(value('arp_ip_target'), '10.0.0.1');
+    assert.equal(sentences.length, 2, `${sentences}`);
+    assert.match(sentences[0], /^resend_igmp, which the file no longer says, goes only with a restart of yoke$/);
+    assert.match(sentences[1], /^fail_over_mac 'active' only with a restart of yoke: /);
+    assert.deepEqual(await change(now, now), []);
+    assert.deepEqual(
+      await change(now, settings('balance-rr', [{ name: 'miimon', value: '300' }, ...said.slice(1)])),
+      [],
+    );
+    assert.deepEqual([value('arp_interval'), value('miimon')], ['0', '300']);
+    assert.deepEqual(await change(now, settings('active-backup', said)), [
+      "mode 'active-backup' only with a restart of yoke: the bond is in 'balance-rr'",
+    ]);
+    await removeBond('ykb0');
+    sh('ip link del ykt0');
   });
 
   test('tries in a throw-away namespace leave nothing', async () => {

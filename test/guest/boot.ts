@@ -14,15 +14,12 @@ export const STDERR_FD = 5;
 /** Names in the folder of a run. */
 export const FILES = { first: 'first', second: 'second', status: 'status', kernel: 'uml' } as const;
 
-/** The program of Debian's package `user-mode-linux`, and where that puts its modules. */
-export const KERNEL = 'linux.uml';
-const MODULES = '/usr/lib/uml/modules';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The kernel's arguments. `panic=-1 noreboot`: a kernel that cannot go on ends, where it would otherwise turn for ever. */
-export function kernelArgv(folder: string, memMb: number): string[] {
+export function kernelArgv(program: string, folder: string, memMb: number): string[] {
   return [
-    KERNEL,
+    program,
     `mem=${memMb}M`,
     'quiet',
     'panic=-1',
@@ -44,15 +41,22 @@ export function kernelArgv(folder: string, memMb: number): string[] {
 
 /**
  * The first process: a root that can be written to, then the second script in it by `exec`, for modules are loaded by a program that the
- * kernel starts in the root of process 1.
+ * kernel starts in the root of process 1. `modules`: the kernel's modules; undefined: it has none.
  */
-export function firstScript(folder: string): string {
+export function firstScript(folder: string, modules?: string): string {
+  const place = 'usr/lib/modules/$(uname -r)';
+  const [overlay, rest] =
+    modules === undefined
+      ? ['', '']
+      : [
+          `insmod ${modules}/$(uname -r)/kernel/fs/overlayfs/overlay.ko`,
+          `mkdir -p ${place}\nmount --bind ${modules}/$(uname -r) ${place}\nchroot . modprobe -a tun ipv6`,
+        ];
   return `#!/bin/sh
 set -e
 export PATH=${PATH}
-modules=${MODULES}/$(uname -r)
 mount -t proc proc /proc
-insmod $modules/kernel/fs/overlayfs/overlay.ko
+${overlay}
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
@@ -60,11 +64,11 @@ cd /mnt/root
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t devtmpfs devtmpfs dev
-mkdir -p dev/pts dev/shm usr/lib/modules/$(uname -r)
+mkdir -p dev/pts dev/shm
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
-mount --bind $modules usr/lib/modules/$(uname -r)
+${rest}
 mount -t hostfs -o ${quote(folder)} none .${quote(folder)}
 exec chroot . /bin/sh ${quote(`${folder}/${FILES.second}`)}
 `;
@@ -82,7 +86,6 @@ export function secondScript(
   );
   return `stty -F /dev/tty1 raw -echo
 stty -F /dev/tty2 raw -echo
-modprobe -a tun ipv6
 ip link set lo up
 cd ${quote(cwd)}
 env -i ${[...words, ...argv].map(quote).join(' ')} </dev/null >/dev/tty1 2>/dev/tty2

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { quote } from './boot.ts';
-import { noGuestBecause, runInGuest } from './guest.ts';
+import { findKernel, runInGuest } from './guest.ts';
 
-const skip = noGuestBecause() ?? false;
+const kernel = findKernel();
+const skip = typeof kernel === 'string' ? kernel : false;
 const LIMIT_MS = 60_000;
 /** Folders and kernels of this process. */
 const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith(`yoke-guest-${process.pid}-`));

@@ -6,11 +6,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CONSOLE_FD, FILES, firstScript, KERNEL, kernelArgv, STDERR_FD, STDOUT_FD, secondScript } from './boot.ts';
+import { CONSOLE_FD, FILES, firstScript, kernelArgv, STDERR_FD, STDOUT_FD, secondScript } from './boot.ts';
+import { type Claim, claim } from './claim.ts';
+import { debianKernel, type GuestKernel, ownKernel } from './kernel.ts';
 
 /** What to run in a guest. */
 export interface GuestRun {
@@ -25,6 +26,8 @@ export interface GuestRun {
   memMb?: number;
   /** From the start of the kernel. */
   timeoutMs: number;
+  /** Default: our own where it is built, or else Debian's. */
+  kernel?: GuestKernel;
   /** Called with each piece of standard output as it comes. */
   onStdout?: (text: string) => void;
 }
@@ -36,21 +39,25 @@ export interface GuestOutcome {
   stderr: string;
 }
 
-/** The Debian packages of a guest, each with its program. */
-const PACKAGES = { 'user-mode-linux': KERNEL, kmod: 'modprobe' } as const;
 const PREFIX = 'yoke-guest-';
-const INSIDE = 'YKG_INSIDE';
+/** Inside a guest: the name of its kernel. */
+const INSIDE = 'YKG_KERNEL';
 
-/** Why no guest can be had here, in words for the one who reads why a test was skipped; undefined when it can. */
-export function noGuestBecause(): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
-  const missing = Object.entries(PACKAGES)
-    .filter(([, program]) => !folders.some((folder) => existsSync(join(folder, program))))
-    .map(([name]) => name);
-  if (missing.length > 0) return `no guest kernel: Debian package ${missing.join(' and ')} is not installed`;
+/** Which kernel a guest gets: one of the two, or the better one that there is. */
+export type Wanted = GuestKernel['name'] | 'any';
+
+/** The kernel of the guest that this process runs in; undefined: it runs in none. */
+export const insideKernel = process.env[INSIDE] as GuestKernel['name'] | undefined;
+
+/** A kernel for a guest; or why none can be had here, in words for the one who reads why a test was skipped. */
+export function findKernel(wanted: Wanted = 'any'): GuestKernel | string {
+  const own = wanted === 'debian' ? undefined : ownKernel();
+  const kernel = own ?? (wanted === 'own' ? undefined : debianKernel());
+  if (kernel === undefined) return 'no guest kernel of our own: build it with node scripts/guest-kernel.js';
+  if (Array.isArray(kernel)) return `no guest kernel: Debian package ${kernel.join(' and ')} is not installed`;
   if (spawnSync('unshare', [...isolation(), 'true']).status !== 0)
     return 'no guest kernel: no namespaces for this user';
-  return undefined;
+  return kernel;
 }
 
 /**
@@ -61,14 +68,19 @@ export function noGuestBecause(): string | undefined {
 export async function runInGuest(run: GuestRun): Promise<GuestOutcome> {
   const argv = run.argv ?? (run.file === undefined ? undefined : [process.execPath, run.file]);
   if (argv === undefined) throw new Error('a guest needs something to run');
+  const kernel = run.kernel ?? findKernel();
+  if (typeof kernel === 'string') throw new Error(kernel);
   const cpu = await claimCpu();
   sweep();
   const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   try {
     mkdirSync(join(folder, FILES.kernel));
-    writeFileSync(join(folder, FILES.first), firstScript(folder), { mode: 0o700 });
-    writeFileSync(join(folder, FILES.second), secondScript(folder, argv, run.cwd ?? process.cwd(), run.env ?? {}));
-    const said = await boot(folder, cpu.number, run);
+    writeFileSync(join(folder, FILES.first), firstScript(folder, kernel.modules), { mode: 0o700 });
+    writeFileSync(
+      join(folder, FILES.second),
+      secondScript(folder, argv, run.cwd ?? process.cwd(), { [INSIDE]: kernel.name, ...run.env }),
+    );
+    const said = await boot(kernel, folder, cpu.number, run);
     const status = statusIn(folder);
     if (status !== undefined && !said.late) return { status, stdout: said.stdout, stderr: said.stderr };
     const why = said.late ? `no end after ${run.timeoutMs} ms` : 'its kernel ended before the program';
@@ -77,24 +89,32 @@ export async function runInGuest(run: GuestRun): Promise<GuestOutcome> {
     );
   } finally {
     rmSync(folder, { recursive: true, force: true });
-    cpu.release();
+    cpu.claim.release();
   }
+}
+
+/** How the tests of a file run in a guest. */
+export interface InGuestOptions {
+  /** Default: any. */
+  kernel?: Wanted;
+  timeoutMs?: number;
+  memMb?: number;
 }
 
 /**
  * Runs `inside` in a guest kernel; outside, declares one test that stands for the whole file and runs the file again in a guest. Skipped,
  * with the reason, where no guest can be had.
  */
-export function inGuest(file: string, inside: () => void, options: { timeoutMs?: number; memMb?: number } = {}): void {
-  if (process.env[INSIDE] === '1') {
-    inside();
+export function inGuest(file: string, inside: () => void, options: InGuestOptions = {}): void {
+  const { kernel: wanted = 'any', timeoutMs = 120_000, memMb } = options;
+  if (insideKernel !== undefined) {
+    if (wanted === 'any' || wanted === insideKernel) inside();
     return;
   }
-  test('in a guest kernel with the bonding driver', async (t) => {
-    const reason = noGuestBecause();
-    if (reason !== undefined) return t.skip(reason);
-    const { timeoutMs = 120_000, memMb } = options;
-    const { status, stdout, stderr } = await runInGuest({ file, memMb, timeoutMs, env: { [INSIDE]: '1' } });
+  test(`in a guest kernel with the bonding driver${wanted === 'any' ? '' : ` (${wanted})`}`, async (t) => {
+    const kernel = findKernel(wanted);
+    if (typeof kernel === 'string') return t.skip(kernel);
+    const { status, stdout, stderr } = await runInGuest({ file, kernel, memMb, timeoutMs });
     if (status !== 0) throw new Error(`${stdout}\n${stderr}`);
   });
 }
@@ -107,8 +127,8 @@ interface Said {
 }
 
 /** Starts the kernel's process and waits until it is gone with all that it started. */
-function boot(folder: string, cpu: number, run: GuestRun): Promise<Said> {
-  const argv = [...isolation(), 'taskset', '-c', String(cpu), ...kernelArgv(folder, run.memMb ?? 512)];
+function boot(kernel: GuestKernel, folder: string, cpu: number, run: GuestRun): Promise<Said> {
+  const argv = [...isolation(), 'taskset', '-c', String(cpu), ...kernelArgv(kernel.program, folder, run.memMb ?? 512)];
   // The guest's memory is a file that it removes at once; elsewhere than in memory it is slow.
   const env = { ...process.env, TMPDIR: existsSync('/dev/shm') ? '/dev/shm' : tmpdir() };
   const wrapper = process.getuid?.() === 0 ? ['setpriv', '--pdeathsig', 'KILL', 'unshare'] : ['unshare'];
@@ -177,24 +197,15 @@ function sweep(): void {
   }
 }
 
-/** A CPU that no other guest of this machine has. An abstract socket is the claim: it is gone with its process and leaves no file. */
-async function claimCpu(): Promise<{ number: number; release: () => void }> {
+/** A CPU that no other guest of this machine has. */
+async function claimCpu(): Promise<{ number: number; claim: Claim }> {
   for (;;) {
     for (const number of allowedCpus().reverse()) {
-      const claim = await listenOn(`\0yoke-guest-cpu${number}`);
-      if (claim) return { number, release: () => void claim.close() };
+      const got = await claim(`yoke-guest-cpu${number}`);
+      if (got) return { number, claim: got };
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-function listenOn(path: string): Promise<Server | undefined> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(undefined));
-    server.listen(path, () => resolve(server));
-    server.unref();
-  });
 }
 
 /** The CPUs this process may use: `0-3,8` in /proc. */

@@ -2,6 +2,7 @@
  * A router and a server of engine openvpn in a guest, over lines that are there (lines.ts): a process for each end, in its namespace
  * (test/netns/openvpn-end.ts), with bonds that have addresses and ask each other by ARP.
  */
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { BackendReport, BackendSettings } from '../../src/backend/backend.ts';
 import { parseAddress } from '../../src/base/address.ts';
-import { inside, ipBatch } from '../../src/lab/netns.ts';
+import { end, inside, ipBatch, must, spawnInside } from '../../src/lab/netns.ts';
 import { makeCertificates, pairOf } from '../backend/openvpn-samples.ts';
 import { PIPE, routerAddress, serverAddress } from './lines.ts';
 
@@ -88,8 +89,8 @@ export class OpenvpnPair {
     this.router = router;
   }
 
-  /** Starts both over lines 0 to `count` − 1 and waits until every tunnel stands. */
-  static async start(count: number): Promise<OpenvpnPair> {
+  /** Starts both over lines 0 to `count` − 1, asking for devices of this kind, and waits until every tunnel stands. */
+  static async start(count: number, devType: 'tun' | 'tap' = 'tap'): Promise<OpenvpnPair> {
     const { dir } = await makeCertificates();
     const links = Array.from({ length: count }, (_, i) => ({
       device: `line${i}`,
@@ -103,11 +104,11 @@ export class OpenvpnPair {
       ['server', 'router'],
       ['router', 'server'],
     ] as const) {
-      settings[place].openvpn!.peerAddress = parseAddress(PIPE[other]);
-      const end = new OpenvpnEnd(place, settings[place], mkdtempSync(join(tmpdir(), 'yoke-pair-')));
-      ends[place] = end;
-      await end.says('started');
-      const { innerMtu } = await end.says('mtu');
+      Object.assign(settings[place].openvpn!, { peerAddress: parseAddress(PIPE[other]), devType });
+      const started = new OpenvpnEnd(place, settings[place], mkdtempSync(join(tmpdir(), 'yoke-pair-')));
+      ends[place] = started;
+      await started.says('started');
+      const { innerMtu } = await started.says('mtu');
       await ipBatch(place, [
         `link set dev ${PIPE.device} mtu ${innerMtu}`,
         `address add ${PIPE[place]}/24 dev ${PIPE.device}`,
@@ -122,6 +123,22 @@ export class OpenvpnPair {
   async stop(): Promise<void> {
     await this.router.stop();
     await this.server.stop();
+  }
+}
+
+/** Whether a TCP flow, each way in turn, gets more through the pipe than one of its lines carries. Units: Mbit/s. */
+export async function moreThanALine(lineMbit: number): Promise<void> {
+  for (const direction of [[], ['-R']]) {
+    const server = spawnInside('server', ['iperf3', '-s', '-1', '-B', PIPE.server], { stdio: 'ignore' });
+    try {
+      while ((await must(inside('server', ['ss', '-Hltn', 'sport = :5201']))) === '');
+      const argv = ['iperf3', '-c', PIPE.server, '-C', 'cubic', '-J', '-O', '1', '-t', '3', ...direction];
+      const { end: found } = JSON.parse(await must(inside('router', argv), { timeoutMs: 40_000 }));
+      const mbit = found.sum_received.bits_per_second / 1e6;
+      assert.ok(mbit > 1.3 * lineMbit, `${mbit} Mbit/s over two lines of ${lineMbit}`);
+    } finally {
+      await end(server);
+    }
   }
 }
 

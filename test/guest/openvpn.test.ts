@@ -8,11 +8,11 @@ import { OpenvpnBackend } from '../../src/backend/openvpn/openvpn.ts';
 import { makeCertificates, pairOf } from '../backend/openvpn-samples.ts';
 import { backendContract } from '../contract/backend.ts';
 import { sh } from '../host/namespace.ts';
-import { inGuest } from './guest.ts';
+import { inGuest, insideKernel } from './guest.ts';
 
 const PORT = 21_194;
 
-if (process.env.YKG_INSIDE === '1') {
+if (insideKernel !== undefined) {
   sh('ip link set lo up');
   const { dir } = await makeCertificates();
   inGuest(process.argv[1], () => {

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { BackendReport, BackendSettings } from '../../src/backend/backend.ts';
+import { Pki } from '../../src/pki/pki.ts';
 import { makeCertificates, pairOf } from '../backend/openvpn-samples.ts';
 import { CANNOT, SERVER, until, Veths } from './veths.ts';
 
@@ -97,8 +98,8 @@ describe('OpenVPN tunnels', { skip }, () => {
       .filter((pid) => pid !== '' && existsSync(`/proc/${pid}`))
       .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('openvpn'));
 
-  const settings = () =>
-    hasty(certificates.dir, [
+  const settings = (dir = certificates.dir) =>
+    hasty(dir, [
       { device: 'eth1', local: '192.0.2.2', server: SERVER, port: 1194 },
       { device: 'eth2', local: '198.51.100.2', server: SERVER, port: 1195 },
     ]);
@@ -113,8 +114,7 @@ describe('OpenVPN tunnels', { skip }, () => {
     running.push(end);
     return end;
   };
-  const pair = async () => {
-    const ends = settings();
+  const pair = async (ends = settings()) => {
     const server = start('server', ends.server);
     await server.says('started');
     const router = start('router', ends.router);
@@ -215,6 +215,41 @@ describe('OpenVPN tunnels', { skip }, () => {
     const again = start('router', links(5002));
     await again.says('started');
     await again.become('up', 'up');
+  });
+
+  test('a new list of revoked certificates counts at once; tunnels that stand begin anew one after the other', async () => {
+    const own = await makeCertificates();
+    const pki = () => new Pki({ dir: own.dir, now: new Date() });
+    try {
+      await pki().issue('lost', 'router');
+      const ends = settings(own.dir);
+      const list = join(own.dir, 'crl.pem');
+      ends.server.openvpn!.lines.push(`crl-verify ${list}`);
+      ends.server.openvpn!.files.push({ where: 'option crl_verify', option: 'crl_verify', path: list });
+      const { server } = await pair(ends);
+      const told = (from: number) =>
+        server.events.slice(from).flatMap((e) => (e.kind === 'path' ? [`${e.path} ${e.state}`] : []));
+
+      let from = server.events.length;
+      await pki().revoke('lost');
+      await server.says('log', /crl\.pem has changed/, from);
+      await until(
+        'both anew',
+        () => told(from).length >= 4,
+        LIMIT_MS,
+        () => `${told(from)}`,
+      );
+      assert.deepEqual(told(from), ['link0 down', 'link0 up', 'link1 down', 'link1 up']);
+
+      from = server.events.length;
+      await pki().revoke('home');
+      for (const link of ['link0', 'link1'])
+        await server.says('log', new RegExp(`${link}: openvpn: .*certificate revoked`), from);
+      assert.deepEqual(told(from), ['link0 down', 'link1 down']);
+      for (const state of await server.states()) assert.notEqual(state, 'up');
+    } finally {
+      own.remove();
+    }
   });
 
   test('bad input is one line each, and nothing is left', async () => {

@@ -29,4 +29,13 @@ test('early, good, soon, expired; a warning for all but good', async () => {
     else assert.equal(said, undefined);
   }
   assert.throws(() => expiryOf('no certificate', 0));
+  assert.throws(() => expiryOf(pem.replace('MII', 'MMM'), 0));
+});
+
+test('several certificates in one file: all have to be good', async () => {
+  const dates = ['2026-01-01', '2026-06-01', '2026-12-01', '2027-03-01'].map((day) => new Date(day));
+  const early = await makeAuthority('x', { notBefore: dates[0], notAfter: dates[2] });
+  const late = await makeAuthority('y', { notBefore: dates[1], notAfter: dates[3] });
+  const { notBeforeMs, notAfterMs } = expiryOf(`${late.certificatePem}\n${early.certificatePem}`, 0);
+  assert.deepEqual([notBeforeMs, notAfterMs], [dates[1].getTime(), dates[2].getTime()]);
 });

@@ -3,6 +3,7 @@
  *
  *   make      module there? → name free (or ours from before, or the one that the module makes by itself) → add → name its owner
  *   add       slave down, then its master: since Linux 6.1 not in one command
+ *   change    what the driver takes while it runs
  *   remove    slave leaves; the kernel leaves it down
  *
  * The device's alias is `yoke RUN-DIRECTORY`: so what a killed instance left is known again.
@@ -137,6 +138,42 @@ export async function makeBond(
     });
   }
 }
+
+/**
+ * Gives the running device the parameters that changed; the driver takes most of them so. What it does not take, and what only a new device
+ * can have, comes back: a sentence each.
+ */
+export async function changeBond(
+  before: BackendSettings,
+  now: BackendSettings,
+  devType: 'tun' | 'tap',
+  echo: Echo,
+): Promise<string[]> {
+  const [old, fresh] = [before.openvpn!, now.openvpn!];
+  if (old.mode !== fresh.mode) return [`mode '${fresh.mode}' ${WITH_A_RESTART}: the bond is in '${old.mode}'`];
+  const [is, should] = [parametersOf(old, devType), parametersOf(fresh, devType)];
+  const left = [...is.keys()].filter((name) => !should.has(name) && !WATCHES.includes(name));
+  const sentences = left.map((name) => `${name}, which the file no longer says, goes ${WITH_A_RESTART}`);
+  if (old.devType !== fresh.devType) sentences.push(`dev_type '${fresh.devType}' ${WITH_A_RESTART}`);
+  for (const [name, value] of should) {
+    if (is.get(name) === value) continue;
+    const argv = ['ip', 'link', 'set', 'dev', now.ifname, 'type', 'bond', name, value];
+    echo(argv);
+    const { status, stderr } = await run(argv);
+    if (status !== 0) sentences.push(`${name} '${value}' ${WITH_A_RESTART}: ${stderr.trim().split('\n')[0]}`);
+  }
+  return sentences;
+}
+
+/** One way of watching the tunnels ends the other. */
+const WATCHES = ['miimon', 'arp_interval', 'arp_ip_target'];
+const WITH_A_RESTART = 'only with a restart of yoke';
+
+const parametersOf = (openvpn: OpenvpnSettings, devType: 'tun' | 'tap') =>
+  new Map([
+    ...bondParameters(openvpn, devType),
+    ...openvpn.parameters.filter((p) => p.name === 'primary').map((p): [string, string] => [p.name, p.value]),
+  ]);
 
 /** The one line for a kernel without the driver. */
 export const DRIVER_MISSING = {

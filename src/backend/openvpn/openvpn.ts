@@ -3,7 +3,8 @@
  *
  *   start   files, names, ports → TUN or TAP → bonding device → an OpenVPN for each link
  *   run     a tunnel stands → its device becomes a slave; it falls → the device leaves; both in one line (`#inTurn`)
- *   look    every second: which slaves the driver uses (it asks them by ARP, or sees their carrier), the device's counters
+ *   look    every second: which slaves the driver uses (it asks them by ARP, or sees their carrier), the device's counters, whether
+ *           there is a new list of revoked certificates
  *   stop    tunnels, then the device
  */
 import { createSocket } from 'node:dgram';
@@ -15,13 +16,25 @@ import { run } from '../../host/run.ts';
 import { printCommand } from '../../plan/command.ts';
 import type { PathState, PathStatus } from '../../status/status.ts';
 import type { Backend, BackendEvent, BackendReport, BackendSettings, LinkSettings } from '../backend.ts';
-import { addSlave, countersOf, makeBond, removeBond, removeSlave, slavesOf, takesTun } from './bond-device.ts';
+import {
+  addSlave,
+  changeBond,
+  countersOf,
+  makeBond,
+  removeBond,
+  removeSlave,
+  slavesOf,
+  takesTun,
+} from './bond-device.ts';
 import { innerMtu, localPortOf, tunnelConf, tunnelName } from './conf.ts';
+import { FileWatch } from './crl.ts';
 import { checkFiles } from './files.ts';
 import { Tunnel } from './tunnel.ts';
 
 /** How often slaves and counters are looked at. */
 const LOOK_EVERY_MS = 1000;
+/** Longest that a tunnel that begins anew keeps the next one waiting. Units: milliseconds. */
+const RENEW_LIMIT_MS = 20_000;
 
 /** What the driver says and counts. */
 const NOTHING = { rxBytes: 0, txBytes: 0, rxPackets: 0, txPackets: 0 };
@@ -65,6 +78,10 @@ export class OpenvpnBackend implements Backend {
   #running = false;
   /** The bonding device that is ours. */
   #made: string | undefined;
+  #lists = new FileWatch([]);
+  /** Tunnels that shall begin anew, and since when the first of them does. */
+  #stale: Entry[] = [];
+  #renewingSinceMs: number | undefined;
 
   constructor(options: OpenvpnOptions) {
     this.#options = options;
@@ -78,13 +95,13 @@ export class OpenvpnBackend implements Backend {
     this.#settings = settings;
     await checkStart(settings);
     for (const text of openvpn.remarks) onEvent({ kind: 'log', level: 'info', text });
-    for (const text of checkFiles(openvpn.files, Date.now()).warnings) onEvent({ kind: 'log', level: 'warn', text });
     this.#devType = await this.#chooseType(openvpn.devType, openvpn.mode);
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     chmodSync(this.#folder, 0o700);
     this.#running = true;
     this.#established = false;
     this.#counters = NOTHING;
+    this.#watchLists(settings);
     try {
       if (!this.#options.withoutBond) {
         await makeBond(settings, this.#devType, ownerOf(this.#options.runDir), this.#echo);
@@ -105,6 +122,11 @@ export class OpenvpnBackend implements Backend {
     this.#settings = settings;
     const mtu = innerMtu(settings);
     if (mtu !== innerMtu(before)) this.#onEvent({ kind: 'mtu', innerMtu: mtu });
+    if (!same(before.openvpn?.files, settings.openvpn?.files)) this.#watchLists(settings);
+    if (!this.#options.withoutBond) {
+      for (const text of await changeBond(before, settings, this.#devType, this.#echo))
+        this.#onEvent({ kind: 'log', level: 'warn', text });
+    }
     const sameLines = same(before.openvpn?.lines, settings.openvpn?.lines) && before.fwmark === settings.fwmark;
     const stay = (l: LinkSettings | undefined, old: LinkSettings) => l?.usable && sameLines && same(l, old);
     const gone = [...this.#entries.values()].filter(
@@ -173,11 +195,12 @@ export class OpenvpnBackend implements Backend {
 
   async #chooseType(asked: 'tun' | 'tap', mode: string): Promise<'tun' | 'tap'> {
     if (asked === 'tap') return 'tap';
-    if (this.#options.withoutBond || (await takesTun(mode))) return asked;
-    const text =
-      "dev_type 'tun': this kernel's bonding driver takes no TUN device in this mode, so TAP is used; the other end must use TAP, too";
+    const takes = this.#options.withoutBond || (await takesTun(mode));
+    const text = takes
+      ? "dev_type 'tun': the driver cannot ask a TUN device by ARP, so a line that dies silently is left when OpenVPN's keepalive ends; with 'tap' within a second"
+      : "dev_type 'tun': this kernel's bonding driver takes no TUN device in this mode, so TAP is used; the other end must use TAP, too";
     this.#onEvent({ kind: 'log', level: 'info', text });
-    return 'tap';
+    return takes ? 'tun' : 'tap';
   }
 
   async #startAll(links: readonly LinkSettings[]): Promise<void> {
@@ -251,7 +274,9 @@ export class OpenvpnBackend implements Backend {
   }
 
   async #look(): Promise<void> {
-    if (!this.#running || this.#options.withoutBond) return;
+    if (!this.#running) return;
+    this.#lookAtLists();
+    if (this.#options.withoutBond) return;
     const { ifname } = this.#settings!;
     const [slaves, counters] = await Promise.all([slavesOf(ifname), countersOf(ifname)]);
     if (counters) this.#counters = counters;
@@ -264,6 +289,34 @@ export class OpenvpnBackend implements Backend {
         entry.slave = false;
         this.#handleState(entry);
       } else this.#tell(entry);
+    }
+  }
+
+  #watchLists(settings: BackendSettings): void {
+    const files = settings.openvpn!.files.filter((f) => f.option === 'crl_verify');
+    this.#lists = new FileWatch(files.map((f) => f.path));
+  }
+
+  /** After a change of a list each tunnel begins anew: those that are not up at once, the others one after the other. */
+  #lookAtLists(): void {
+    for (const path of this.#lists.look()) {
+      this.#onEvent({ kind: 'log', level: 'info', text: `${path} has changed: each tunnel begins anew, in turn` });
+      const entries = [...this.#entries.values()];
+      this.#stale = entries.filter((e) => e.tunnel.state === 'up');
+      for (const { tunnel } of entries) if (tunnel.state !== 'up') tunnel.renew();
+      this.#renewingSinceMs = undefined;
+    }
+    this.#stale = this.#stale.filter((e) => this.#entries.get(e.link.id) === e);
+    const [first] = this.#stale;
+    if (first === undefined) return;
+    const nowMs = performance.now();
+    const sinceMs = this.#renewingSinceMs;
+    if (sinceMs === undefined) {
+      this.#renewingSinceMs = nowMs;
+      first.tunnel.renew();
+    } else if (first.tunnel.answeredAtMs > sinceMs || nowMs - sinceMs > RENEW_LIMIT_MS) {
+      this.#stale.shift();
+      this.#renewingSinceMs = undefined;
     }
   }
 
@@ -314,7 +367,7 @@ const asText = (_key: string, value: unknown) => (value instanceof Uint8Array ? 
 
 /** What a start needs beside the bonding device. @throws YokeError with everything that is missing. */
 async function checkStart(settings: BackendSettings): Promise<void> {
-  const { complaints } = checkFiles(settings.openvpn!.files, Date.now());
+  const complaints = checkFiles(settings.openvpn!.files);
   for (const link of settings.links) {
     const device = tunnelName(settings, link);
     if ((await run(['ip', 'link', 'show', 'dev', device])).status === 0) {

@@ -50,6 +50,8 @@ export class Tunnel {
   state: PathState = 'waiting';
   /** When it was last connected, of performance.now(); undefined: it is not. */
   connectedAtMs: number | undefined;
+  /** When a handshake last came to an end, a connection or a refusal, of performance.now(); 0: never. */
+  answeredAtMs = 0;
   rxBytes = 0;
   txBytes = 0;
   local = '';
@@ -131,6 +133,11 @@ export class Tunnel {
     rmSync(this.#conf, { force: true });
     rmSync(this.#socketPath, { force: true });
     this.#set('closed');
+  }
+
+  /** Has OpenVPN begin anew: files that it was told of are read again. */
+  renew(): void {
+    this.#socket?.write('signal SIGUSR1\n');
   }
 
   #listen(): Promise<void> {
@@ -235,6 +242,7 @@ export class Tunnel {
       case 'CONNECTED':
         clearTimeout(this.#hangTimer);
         this.connectedAtMs = nowMs;
+        this.answeredAtMs = nowMs;
         this.#pauseMs = FIRST_PAUSE_MS;
         this.#helloAtMs = undefined;
         this.remote = event.remote;
@@ -257,7 +265,7 @@ export class Tunnel {
     this.#hangTimer = setTimeout(() => {
       if (this.#stopped || this.#options.isAlive()) return;
       this.#say('warn', `a handshake hangs for ${HANG_LIMIT_MS / 1000} s: beginning anew`);
-      this.#socket?.write('signal SIGUSR1\n');
+      this.renew();
     }, HANG_LIMIT_MS);
     this.#hangTimer.unref();
   }
@@ -266,6 +274,7 @@ export class Tunnel {
     const { level, text } = parseLog(line);
     const cipher = /Data Channel: cipher '([^']+)'/.exec(text);
     if (cipher) this.cipher = cipher[1].toLowerCase();
+    if (text.includes('VERIFY ERROR')) this.answeredAtMs = performance.now();
     if (level === 'error' || /Options error|fatal/i.test(text)) this.#lastError ||= text;
     // A line that is off is told of once, not every second.
     if (text === this.#lastLine) return;
