@@ -1,19 +1,33 @@
 /**
- * Links as they are in the world: one JSON line a world, every figure that has a bar beside it. `node dist/bench/worlds.js --sim [WORLD…]`.
+ * Links as they are in the world: one JSON line a world, every figure that has a bar beside it. `node dist/bench/worlds.js [--sim] [WORLD…]`.
  *
- * Worlds are the files of lab/scenarios (docs/lab.md), or paths of others. Exit status 1 when a bar is missed.
+ * Worlds are the files of lab/scenarios (docs/lab.md), or paths of others; with `--sim` in simulation, else with real packets in the lab.
+ * Exit status 1 when a bar is missed.
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { YokeError } from '../src/base/error.ts';
-import { loadScenario, scenarioNames } from '../src/lab/scenario.ts';
+import { withRights } from '../src/lab/rootless.ts';
+import { loadScenario, type Scenario, scenarioNames } from '../src/lab/scenario.ts';
 import { limitBps } from '../src/lab/timeline.ts';
 import { allOk, type Judged, rounded } from './worlds-bars.ts';
+import { measureWorld, open } from './worlds-lab.ts';
 import { CASES, type Case, simulate } from './worlds-sim.ts';
 
-const USAGE = `usage: worlds.js --sim [WORLD…] [--seeds N] [--from SEED] [--cases ${CASES.join(',')}] [--seconds N] [--threads N] [--no-alone]`;
+const USAGE = `worlds.js [WORLD…] [--cases ${CASES.join(',')}] [--seconds N] [--no-alone], with --sim [--seeds N] [--from SEED] [--threads N], else [--runs N] [--no-beside]`;
 
-async function main(): Promise<number> {
-  const args = process.argv.slice(2);
+interface Arguments {
+  isSim: boolean;
+  worlds: string[];
+  cases: Case[];
+  seconds?: number;
+  noAlone: boolean;
+  noBeside: boolean;
+  seeds: number;
+  from: number;
+  threads: number;
+}
+
+function parseArguments(args: string[]): Arguments {
   const flag = (name: string): boolean => {
     const at = args.indexOf(name);
     if (at >= 0) args.splice(at, 1);
@@ -21,59 +35,100 @@ async function main(): Promise<number> {
   };
   const option = (name: string): string | undefined => {
     const at = args.indexOf(name);
-    return at < 0 ? undefined : args.splice(at, 2)[1];
+    return at < 0 ? undefined : (args.splice(at, 2)[1] ?? '');
   };
-  const isSim = flag('--sim');
-  const noAlone = flag('--no-alone');
-  const number = (name: string, otherwise: number): number => {
+  const number = <T>(name: string, otherwise: T): number | T => {
     const text = option(name);
-    const value = text === undefined ? otherwise : Number(text);
-    if (!Number.isInteger(value) || value < 1) throw usage(`${name}: expected a whole number above 0, found '${text}'`);
+    const value = Number(text);
+    if (text === undefined) return otherwise;
+    if (!Number.isInteger(value) || value < 1) throw usage(`${name} '${text}'`);
     return value;
   };
-  const [seeds, from] = [number('--seeds', 3), number('--from', 1)];
-  const threads = number('--threads', availableParallelism());
-  const seconds = number('--seconds', Number.MAX_SAFE_INTEGER);
-  const cases = (option('--cases') ?? CASES.join(',')).split(',') as Case[];
-  const stray = cases.find((name) => !CASES.includes(name)) ?? args.find((arg) => arg.startsWith('-'));
-  if (stray !== undefined) throw usage(`found '${stray}'`);
-  const worlds = args.length > 0 ? args : scenarioNames();
-  const scenarios = new Map(worlds.map((name) => [loadScenario(name).name, loadScenario(name)]));
-  if (!isSim) throw usage('expected --sim');
+  const isSim = flag('--sim');
+  const out = {
+    isSim,
+    noAlone: flag('--no-alone'),
+    noBeside: !isSim && flag('--no-beside'),
+    seeds: number(isSim ? '--seeds' : '--runs', isSim ? 3 : 1),
+    from: isSim ? number('--from', 1) : 1,
+    threads: isSim ? number('--threads', availableParallelism()) : 1,
+    seconds: number('--seconds', undefined),
+    cases: (option('--cases') ?? CASES.join(',')).split(',') as Case[],
+  };
+  const stray = out.cases.find((name) => !CASES.includes(name)) ?? args.find((arg) => arg.startsWith('-'));
+  if (stray !== undefined) throw usage(`'${stray}'`);
+  return { ...out, worlds: args.length > 0 ? args : scenarioNames() };
+}
+
+async function main(): Promise<number> {
+  const options = parseArguments(process.argv.slice(2));
+  // All are read before the first is run.
+  const scenarios = options.worlds.map((name) => loadScenario(name));
+  if (options.isSim) return runSimulation(options, scenarios);
+  const status = await withRights();
+  return status ?? runLab(options, scenarios);
+}
+
+async function runSimulation(options: Arguments, scenarios: readonly Scenario[]): Promise<number> {
+  const { seeds, from } = options;
   let ok = true;
   let beginMs = performance.now();
-  const options = {
-    worlds,
-    cases,
-    seeds: Array.from({ length: seeds }, (_, i) => from + i),
-    threads,
-    seconds: seconds === Number.MAX_SAFE_INTEGER ? undefined : seconds,
-    noAlone,
-  };
-  await simulate(options, ({ world, figures }) => {
-    const scenario = scenarios.get(world)!;
-    const isOk = Object.values(figures).every(allOk);
-    const limit = (direction: 'down' | 'up') => limitBps(scenario, direction, 0, scenario.seconds * 1e6) / 1e6;
-    const line = {
-      world,
-      ok: isOk,
-      missed: missed(figures),
-      by: 'simulation',
-      seeds: `${from}-${from + seeds - 1}`,
-      limitMbit: { down: limit('down'), up: limit('up') },
-      ...figures,
-      wallSeconds: (performance.now() - beginMs) / 1e3,
-      load: loadavg()[0],
-    };
+  const list = Array.from({ length: seeds }, (_, i) => from + i);
+  await simulate({ ...options, seeds: list }, ({ world, figures }) => {
+    const scenario = scenarios.find((s) => s.name === world)!;
+    const how = { by: 'simulation', seeds: `${from}-${from + seeds - 1}`, load: loadavg()[0] };
+    ok = print(scenario, options, how, figures, {}, (performance.now() - beginMs) / 1e3) && ok;
     beginMs = performance.now();
-    process.stdout.write(`${JSON.stringify(line, rounded)}\n`);
-    ok = ok && isOk;
   });
   return ok ? 0 : 1;
 }
 
+async function runLab(options: Arguments, scenarios: readonly Scenario[]): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      Promise.all([...open].map((lab) => lab.close())).finally(() => process.exit(130));
+    });
+  let ok = true;
+  for (const scenario of scenarios) {
+    const beginMs = performance.now();
+    const load = loadavg()[0];
+    const { figures, beside } = await measureWorld(scenario, { ...options, runs: options.seeds });
+    const how = { by: 'lab', runs: options.seeds, load };
+    ok = print(scenario, options, how, figures, beside, (performance.now() - beginMs) / 1e3) && ok;
+  }
+  return ok ? 0 : 1;
+}
+
+type Figures = Record<string, Record<string, Judged | number>>;
+
+/** One line, and whether all bars were met. */
+function print(
+  scenario: Scenario,
+  options: Arguments,
+  how: object,
+  figures: Figures,
+  beside: object,
+  wallSeconds: number,
+): boolean {
+  const ok = Object.values(figures).every(allOk);
+  const seconds = options.seconds ?? scenario.seconds;
+  const limit = (direction: 'down' | 'up') => limitBps(scenario, direction, 0, seconds * 1e6) / 1e6;
+  const line = {
+    world: scenario.name,
+    ok,
+    missed: missed(figures),
+    ...how,
+    limitMbit: { down: limit('down'), up: limit('up') },
+    ...figures,
+    ...beside,
+    wallSeconds,
+  };
+  process.stdout.write(`${JSON.stringify(line, rounded)}\n`);
+  return ok;
+}
+
 /** The bars that were missed, for eyes: `down.bbr.share 0.913 < 0.95`. */
-function missed(figures: Record<string, Record<string, Judged | number>>): string[] {
+function missed(figures: Figures): string[] {
   return Object.entries(figures).flatMap(([test, all]) =>
     Object.entries(all).flatMap(([name, f]) => {
       if (typeof f === 'number' || f.ok !== false) return [];
@@ -84,7 +139,7 @@ function missed(figures: Record<string, Record<string, Judged | number>>): strin
 }
 
 function usage(found: string): YokeError {
-  return new YokeError('config', { where: 'worlds', expected: USAGE.slice(7), found, todo: 'see bench/README.md' });
+  return new YokeError('config', { where: 'worlds', expected: USAGE, found, todo: 'see bench/README.md' });
 }
 
 try {
@@ -94,3 +149,4 @@ try {
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 }
+process.exit();

@@ -22,6 +22,9 @@ export const PACKAGES = {
 /** For `npm run bench`, which compares. */
 export const BENCH_PACKAGES = { openvpn: 'openvpn', openssl: 'openssl' };
 
+/** For bench/worlds in the lab, which compares with MPTCP. */
+export const WORLDS_PACKAGES = { mptcpize: 'mptcpize' };
+
 /** For test/guest and bench/howto: a kernel with the bonding driver. Tests that need one are skipped without. */
 export const GUEST_PACKAGES = { 'user-mode-linux': 'linux.uml', kmod: 'modprobe', ...BENCH_PACKAGES };
 

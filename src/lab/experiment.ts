@@ -21,7 +21,10 @@ import {
   transfer,
   WARMUP_MS,
 } from './measure.ts';
+import { Player } from './player.ts';
 import { type BondResult, type DirectionResult, type LabResult, type LinkResult, PAYLOAD_SHARE } from './report.ts';
+import type { Scenario } from './scenario.ts';
+import { limitBps } from './timeline.ts';
 import type { Lab } from './topology.ts';
 
 /** A silent cut, and maybe a return, in seconds from the begin of each measure of the bond. */
@@ -37,6 +40,8 @@ export interface ExperimentOptions {
   flows: number;
   meter: Meter;
   cut?: Cut;
+  /** Played from each flow's start on; its time 0 is the begin of the measure. */
+  scenario?: Scenario;
   /** Skip the lines alone (a benchmark that knows them). */
   bondOnly?: boolean;
 }
@@ -79,13 +84,14 @@ export async function runExperiment(lab: Lab, options: ExperimentOptions, scene:
     flows: options.flows,
     measure: options.meter,
     cut: options.cut,
-    limit: { downBps: sum((s) => s.downBps), upBps: sum((s) => s.upBps) },
+    limit: limit(options) ?? { downBps: sum((s) => s.downBps), upBps: sum((s) => s.upBps) },
     links,
     daemons: [],
     emulator: { cpuSeconds: 0 },
   };
   if (options.engine !== 'none') {
     scene.phase = 'starting the daemons';
+    if (options.scenario) await new Player(lab, options.scenario).prepare();
     const bond = await startBond(lab, options.engine);
     scene.bond = bond;
     result.bond = await measureBond(lab, bond, options, scene, result.limit);
@@ -97,6 +103,12 @@ export async function runExperiment(lab: Lab, options: ExperimentOptions, scene:
   result.emulator.cpuSeconds = (await lab.stats()).cpuSeconds;
   scene.phase = 'done';
   return result;
+}
+
+/** What the links of a scenario can carry of payload while it is played. */
+function limit({ scenario, seconds }: ExperimentOptions): LabResult['limit'] | undefined {
+  const of = (direction: Direction) => limitBps(scenario!, direction, 0, seconds * 1e6);
+  return scenario && { downBps: of('down'), upBps: of('up') };
 }
 
 async function measureAlone(lab: Lab, index: number, options: ExperimentOptions, scene: Scene): Promise<LinkResult> {
@@ -234,6 +246,7 @@ async function loadedTransfer(
   scene.payloadAtMs = 0;
   let ping: Ping | undefined;
   let timer: NodeJS.Timeout | undefined;
+  const player = options.scenario && new Player(lab, options.scenario, scene.bond);
   const warm = (): void => {
     ping = new Ping(lab);
     ping.onTime = (timeMs) => {
@@ -251,6 +264,7 @@ async function loadedTransfer(
       warmupMs,
       onStart: () => {
         timer = setTimeout(warm, warmupMs);
+        player?.play(-warmupMs * 1000, seconds * 1e6);
       },
       onBytes: (bytes) => {
         scene.payloadBytes = bytes;
@@ -261,6 +275,7 @@ async function loadedTransfer(
   } finally {
     clearTimeout(timer);
     await ping?.stop();
+    await player?.stop();
     scene.direction = undefined;
   }
 }

@@ -19,17 +19,20 @@ const TCP_CONGESTION = 13;
 
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
-/** CUBIC on this socket, whatever the host's default (which a namespace may not change); accepted sockets inherit it. */
-function chooseCubic(socket: Socket | Server): void {
+/** The congestion control of this socket, whatever the host's default (which a namespace may not change); accepted sockets inherit it. */
+function choose(congestion: string, socket: Socket | Server): void {
   const fd = (socket as unknown as { _handle?: { fd: number } })._handle?.fd ?? -1;
   const setsockopt = koffi.load(null).func('int setsockopt(int, int, int, const char *, uint)');
-  if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, 'cubic', 5) !== 0) say({ warning: 'no CUBIC here' });
+  if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, congestion.length) !== 0)
+    say({ warning: `no ${congestion} here` });
 }
 
 /** Counts what N flows receive. */
 class Receiver {
   readonly #job: FlowJob;
   readonly #bins: number[] = [];
+  readonly #warmupBins: number[] = [];
+  readonly #perFlow: number[] = [];
   readonly #lastMs: number[] = [];
   #startMs = 0;
   #totalBytes = 0;
@@ -46,8 +49,12 @@ class Receiver {
     if (this.#startMs === 0) this.#start(now);
     this.#totalBytes += bytes;
     const sinceMeasure = now - this.#startMs - this.#job.warmupMs;
-    if (sinceMeasure >= 0 && sinceMeasure < this.#job.durationMs) {
+    if (sinceMeasure < 0) {
+      const bin = Math.floor((now - this.#startMs) / BIN_MS);
+      this.#warmupBins[bin] = (this.#warmupBins[bin] ?? 0) + bytes;
+    } else if (sinceMeasure < this.#job.durationMs) {
       this.#measuredBytes += bytes;
+      this.#perFlow[flow] = (this.#perFlow[flow] ?? 0) + bytes;
       const bin = Math.floor(sinceMeasure / BIN_MS);
       this.#bins[bin] = (this.#bins[bin] ?? 0) + bytes;
     }
@@ -75,10 +82,16 @@ class Receiver {
       bps: (this.#measuredBytes * 8000) / this.#job.durationMs,
       stallMs: Math.round(this.#stallMs),
       binMs: BIN_MS,
-      bins: Array.from({ length: Math.ceil(this.#job.durationMs / BIN_MS) }, (_, i) => this.#bins[i] ?? 0),
+      bins: filled(this.#bins, Math.ceil(this.#job.durationMs / BIN_MS)),
+      warmupBins: filled(this.#warmupBins, Math.ceil(this.#job.warmupMs / BIN_MS)),
+      perFlow: filled(this.#perFlow, this.#job.flows),
     };
     process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
   }
+}
+
+function filled(values: readonly number[], length: number): number[] {
+  return Array.from({ length }, (_, i) => values[i] ?? 0);
 }
 
 function keepSending(socket: Socket): void {
@@ -100,7 +113,7 @@ function flowAtHost(job: FlowJob): void {
     else socket.on('data', (data) => receiver.take(flow, data.length));
   });
   server.listen(job.port, () => {
-    chooseCubic(server);
+    choose(job.congestion, server);
     say({ listening: true });
   });
 }
@@ -121,7 +134,7 @@ function flowAtClient(job: FlowJob): void {
       process.exit(1);
     });
     socket.on('connect', () => {
-      chooseCubic(socket);
+      choose(job.congestion, socket);
       if (job.direction === 'up') keepSending(socket);
     });
   }
@@ -132,10 +145,17 @@ function probeAtClient(job: ProbeJob): void {
   const socket = createSocket(job.host.includes(':') ? 'udp6' : 'udp4');
   const watch = new Watch();
   const datagram = Buffer.alloc(job.sizeBytes);
+  const sentMs: number[] = [];
+  const rttsMs: number[] = [];
   let sent = 0;
-  socket.on('message', (data) => watch.take(data.readUInt32BE(0)));
+  socket.on('message', (data) => {
+    const number = data.readUInt32BE(0);
+    watch.take(number);
+    rttsMs.push(Number((performance.now() - sentMs[number]).toFixed(2)));
+  });
   socket.on('error', () => {});
   const timer = setInterval(() => {
+    sentMs.push(performance.now());
     datagram.writeUInt32BE(sent++, 0);
     socket.send(datagram, job.port, job.host);
   }, job.intervalMs);
@@ -143,7 +163,7 @@ function probeAtClient(job: ProbeJob): void {
     clearInterval(timer);
     // What is still under way gets half a second.
     setTimeout(() => {
-      const result: ProbeResult = { sent, ...watch.result(sent) };
+      const result: ProbeResult = { sent, ...watch.result(sent), rttsMs };
       process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
     }, 500);
   }, job.durationMs);

@@ -10,18 +10,22 @@ import { YokeError } from '../base/error.ts';
 import { type Cut, openingScene, runExperiment } from './experiment.ts';
 import { type LinkSpec, parseLinkSpec } from './linkspec.ts';
 import type { Meter } from './measure.ts';
+import { labOptionsOf } from './player.ts';
 import { closingTable } from './report.ts';
 import { withRights } from './rootless.ts';
+import { loadScenario, type Scenario } from './scenario.ts';
 import { Lab } from './topology.ts';
 import { View } from './view.ts';
 
 const DEFAULT_LINKS = ['12mbit/12mbit/5ms', '12mbit/12mbit/5ms'];
 const LINK_LIMIT = 8;
+const SECONDS = 10;
 const SECONDS_LIMIT = 3600;
 const EXIT_INTERRUPTED = 130;
 
 interface Arguments {
   link: LinkSpec[];
+  scenario?: Scenario;
   seconds: number;
   flows: number;
   measure: Meter;
@@ -30,6 +34,13 @@ interface Arguments {
   json: boolean;
   hold: boolean;
   alone: boolean;
+}
+
+/** As they are said. */
+interface Options {
+  link?: LinkSpec[];
+  scenario?: string;
+  seconds?: number;
 }
 
 function parseArguments(argv: readonly string[]): Arguments {
@@ -53,7 +64,12 @@ function parseArguments(argv: readonly string[]): Arguments {
   const program = new Command('npm run lab --')
     .description('Shows two lines becoming one, with the real daemons, in network namespaces on this machine.')
     .option('--link <DOWN/UP/DELAY[/JITTER[/LOSS]]>', 'a line, one-way delay; repeat for more', link)
-    .option('--seconds <N>', 'length of each measure', number(1, SECONDS_LIMIT), 10)
+    .option('--scenario <NAME>', 'links and what happens to them, by a file of lab/scenarios (docs/lab.md)')
+    .option(
+      '--seconds <N>',
+      `length of each measure (default: ${SECONDS}, or as the scenario says)`,
+      number(1, SECONDS_LIMIT),
+    )
     .option('--flows <N>', 'TCP flows', number(1, 64), 1)
     .option('--measure <NAME>', 'builtin or iperf3', word(['builtin', 'iperf3']), 'builtin')
     .option('--engine <NAME>', 'multipath, openvpn, or none (the lines only)', 'multipath')
@@ -63,10 +79,13 @@ function parseArguments(argv: readonly string[]): Arguments {
     .option('--no-alone', 'do not measure each line alone')
     .allowExcessArguments(false)
     .parse(argv, { from: 'user' });
-  const options = program.opts<Partial<Arguments> & Omit<Arguments, 'link'>>();
+  const options = program.opts<Omit<Arguments, 'link' | 'seconds' | 'scenario'> & Options>();
   const links = options.link ?? DEFAULT_LINKS.map(parseLinkSpec);
   if (links.length > LINK_LIMIT) program.error(`--link: expected at most ${LINK_LIMIT}, found ${links.length}`);
-  return { ...options, link: links };
+  if (options.scenario !== undefined && (options.link ?? options.cut) !== undefined)
+    program.error('--scenario: expected neither --link nor --cut beside it, for it says both itself');
+  const scenario = options.scenario === undefined ? undefined : loadScenario(options.scenario);
+  return { ...options, link: links, scenario, seconds: options.seconds ?? scenario?.seconds ?? SECONDS };
 }
 
 /** `LINK@SECONDS` or `LINK@SECONDS-SECONDS`; a link is said by its number from 0 or by its name. */
@@ -88,7 +107,14 @@ function parseCut(text: string, links: number, seconds: number): Cut {
 }
 
 async function main(): Promise<number> {
-  const options = parseArguments(process.argv.slice(2));
+  let options: Arguments;
+  try {
+    options = parseArguments(process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof YokeError)) throw error;
+    process.stderr.write(`lab: ${error.message}\n`);
+    return 1;
+  }
   const screen = options.json ? process.stderr : process.stdout;
   let lab: Lab | undefined;
   let interrupted = false;
@@ -110,13 +136,14 @@ async function main(): Promise<number> {
   const scene = openingScene();
   let view: View | undefined;
   try {
-    const { engine, seconds, flows, measure: meter } = options;
+    const { engine, seconds, flows, measure: meter, scenario } = options;
     const cut = options.cut === undefined ? undefined : parseCut(options.cut, options.link.length, seconds);
     const status = await withRights();
     if (status !== undefined) return status;
-    lab = await Lab.open({ links: options.link });
+    lab = await Lab.open(scenario ? labOptionsOf(scenario) : { links: options.link });
     view = new View(lab, scene, screen);
-    const work = runExperiment(lab, { engine, seconds, flows, meter, cut, bondOnly: !options.alone }, scene);
+    const bondOnly = !options.alone;
+    const work = runExperiment(lab, { engine, seconds, flows, meter, cut, scenario, bondOnly }, scene);
     // After an interruption its failure is expected: what it stands on is being removed.
     work.catch(() => {});
     const result = await Promise.race([work, interruption, crash]);

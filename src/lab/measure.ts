@@ -9,9 +9,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { YokeError } from '../base/error.ts';
 import type { Direction } from './emulator.ts';
-import { ADDRESS, type Lab } from './topology.ts';
+import { ADDRESS, type Lab, type Place } from './topology.ts';
 
 export type Meter = 'builtin' | 'iperf3';
+/** Congestion control of the measured flows; CUBIC unless told. */
+export type Congestion = 'cubic' | 'bbr';
 
 /** Before this the flow is not counted. */
 export const WARMUP_MS = 3000;
@@ -24,6 +26,7 @@ export interface FlowJob {
   flows: number;
   host: string;
   port: number;
+  congestion: Congestion;
   warmupMs: number;
   durationMs: number;
 }
@@ -37,6 +40,10 @@ export interface FlowResult {
   binMs: number;
   /** Payload bytes per bin. */
   bins: number[];
+  /** And those of the warm-up, from the first byte on. */
+  warmupBins: number[];
+  /** Payload bytes per flow. */
+  perFlow: number[];
 }
 
 /** What a probe process is told. */
@@ -57,6 +64,8 @@ export interface ProbeResult {
   lost: number;
   duplicates: number;
   gapMs: number;
+  /** From sending to the answer. */
+  rttsMs?: number[];
 }
 
 /** Both halves of a probe: what reached the host, and what came back of that. */
@@ -66,6 +75,7 @@ export interface ProbeReport {
   upGapMs: number;
   downLost: number;
   downGapMs: number;
+  rttsMs: number[];
 }
 
 /** A finished transfer. */
@@ -74,6 +84,17 @@ export interface Transfer {
   stallMs: number;
   /** TCP segments the sender sent again, warm-up excluded. */
   retransmits: number;
+  /** All that it sent, and how often it saw them arrive out of order (builtin only). */
+  segments?: number;
+  reorderings?: number;
+  /** What the receiver found (builtin only). */
+  received?: FlowResult;
+}
+
+/** The places of a measure. */
+export interface Ends {
+  near: Place;
+  far: Place;
 }
 
 export interface TransferOptions {
@@ -83,6 +104,11 @@ export interface TransferOptions {
   seconds: number;
   warmupMs?: number;
   host?: string;
+  congestion?: Congestion;
+  /** Who connects and who is connected to; client and host unless told. */
+  places?: Ends;
+  /** argv before the programs' own (builtin only). */
+  prefix?: readonly string[];
   /** When the first byte has come. */
   onStart?: () => void;
   /** Payload so far, ten times a second (builtin only). */
@@ -93,6 +119,7 @@ const FLOW_FILE = fileURLToPath(new URL('./flow-process.js', import.meta.url));
 /** A connection that is not made within this is not made. */
 const START_LIMIT_MS = 10_000;
 const PROBE_BYTES = 160;
+const HERE: Ends = { near: 'client', far: 'host' };
 let nextPort = 5300;
 
 /** Moves data between client and host for the warm-up and the seconds asked. @throws YokeError (host) when nothing flows. */
@@ -101,36 +128,48 @@ export function transfer(lab: Lab, options: TransferOptions): Promise<Transfer> 
 }
 
 async function transferByOwn(lab: Lab, options: TransferOptions): Promise<Transfer> {
-  const { direction, flows, seconds, warmupMs = WARMUP_MS, host = ADDRESS.host } = options;
-  const job = { kind: 'flow', direction, flows, host, port: nextPort++, warmupMs, durationMs: seconds * 1000 } as const;
-  const far = startJob(lab, { ...job, at: 'host' });
+  const { direction, flows, seconds, warmupMs = WARMUP_MS, host = ADDRESS.host, congestion = 'cubic' } = options;
+  const { places = HERE, prefix = [] } = options;
+  const port = nextPort++;
+  const durationMs = seconds * 1000;
+  const job = { kind: 'flow', direction, flows, host, port, congestion, warmupMs, durationMs } as const;
+  const far = startJob(lab, { ...job, at: 'host' }, places.far, prefix);
   let near: Job | undefined;
   try {
     await far.line((l) => 'listening' in l, START_LIMIT_MS);
-    near = startJob(lab, { ...job, at: 'client' });
+    near = startJob(lab, { ...job, at: 'client' }, places.near, prefix);
     const receiver = direction === 'down' ? near : far;
-    const sender = direction === 'down' ? 'host' : 'client';
+    const sender = direction === 'down' ? places.far : places.near;
     receiver.onLine = (l) => {
       if (typeof l.bytes === 'number') options.onBytes?.(l.bytes);
     };
     await Promise.race([receiver.line((l) => 'started' in l, START_LIMIT_MS), near.failure]);
     options.onStart?.();
     await Promise.race([pause(warmupMs), near.failure]);
-    const before = await retransmits(lab, sender);
-    const result = (await receiver.line((l) => 'bps' in l, seconds * 1000 + START_LIMIT_MS)) as unknown as FlowResult;
-    return { bps: result.bps, stallMs: result.stallMs, retransmits: (await retransmits(lab, sender)) - before };
+    const before = await tcpCounters(lab, sender);
+    const received = (await receiver.line((l) => 'bps' in l, durationMs + START_LIMIT_MS)) as unknown as FlowResult;
+    const after = await tcpCounters(lab, sender);
+    const counted = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
+    return {
+      bps: received.bps,
+      stallMs: received.stallMs,
+      retransmits: counted('RetransSegs'),
+      segments: counted('OutSegs'),
+      reorderings: counted('TCPSACKReorder') + counted('TCPTSReorder'),
+      received,
+    };
   } finally {
     await Promise.all([lab.end(far.child), near && lab.end(near.child)]);
   }
 }
 
 async function transferByIperf(lab: Lab, options: TransferOptions): Promise<Transfer> {
-  const { direction, flows, seconds, warmupMs = WARMUP_MS, host = ADDRESS.host } = options;
+  const { direction, flows, seconds, warmupMs = WARMUP_MS, host = ADDRESS.host, congestion = 'cubic' } = options;
   const port = String(nextPort++);
   const server = lab.spawn('host', ['iperf3', '-s', '-1', '-p', port], { stdio: 'ignore' });
   try {
     await until(async () => (await lab.must('host', ['ss', '-Hltn', `sport = :${port}`])) !== '', START_LIMIT_MS);
-    const argv = ['iperf3', '-c', host, '-p', port, '-C', 'cubic', '-J', '-i', '0.1', '-P', String(flows)];
+    const argv = ['iperf3', '-c', host, '-p', port, '-C', congestion, '-J', '-i', '0.1', '-P', String(flows)];
     argv.push(
       '-O',
       String(Math.round(warmupMs / 1000)),
@@ -142,6 +181,24 @@ async function transferByIperf(lab: Lab, options: TransferOptions): Promise<Tran
     const limitMs = warmupMs + seconds * 1000 + 2 * START_LIMIT_MS;
     const { stdout } = await lab.exec('client', argv, { timeoutMs: limitMs });
     return readIperf(stdout);
+  } finally {
+    await lab.end(server);
+  }
+}
+
+/** Datagrams of a rate and a size between client and host, for so long; what arrives is not looked at. */
+export async function stream(
+  lab: Lab,
+  options: { direction: Direction; rateBps: number; sizeBytes: number; seconds: number },
+): Promise<void> {
+  const { direction, rateBps, sizeBytes, seconds } = options;
+  const port = String(nextPort++);
+  const server = lab.spawn('host', ['iperf3', '-s', '-1', '-p', port], { stdio: 'ignore' });
+  try {
+    await until(async () => (await lab.must('host', ['ss', '-Hltn', `sport = :${port}`])) !== '', START_LIMIT_MS);
+    const argv = ['iperf3', '-c', ADDRESS.host, '-p', port, '-u', '-b', String(rateBps), '-l', String(sizeBytes)];
+    argv.push('-t', seconds.toFixed(1), ...(direction === 'down' ? ['-R'] : []));
+    await lab.exec('client', argv, { timeoutMs: seconds * 1000 + START_LIMIT_MS });
   } finally {
     await lab.end(server);
   }
@@ -179,6 +236,9 @@ export class Ping {
   readonly #child: ChildProcess;
   readonly #lab: Lab;
   readonly timesMs: number[] = [];
+  /** The longest time between two answers. */
+  gapMs = 0;
+  #lastMs = Number.NaN;
   /** Told each round trip as it comes. */
   onTime: (timeMs: number) => void = () => {};
 
@@ -187,10 +247,13 @@ export class Ping {
     const argv = ['ping', '-D', '-n', '-i', String(intervalMs / 1000), host];
     this.#child = lab.spawn(from, argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
-      const m = /time=([\d.]+) ms/.exec(line);
+      const m = /^\[([\d.]+)\].* time=([\d.]+) ms/.exec(line);
       if (!m) return;
-      this.timesMs.push(Number(m[1]));
-      this.onTime(Number(m[1]));
+      const atMs = Number(m[1]) * 1000;
+      if (atMs - this.#lastMs > this.gapMs) this.gapMs = atMs - this.#lastMs;
+      this.#lastMs = atMs;
+      this.timesMs.push(Number(m[2]));
+      this.onTime(Number(m[2]));
     });
   }
 
@@ -215,13 +278,13 @@ export function quantile(samples: readonly number[], q: number): number {
 }
 
 /** A thin numbered UDP stream to the host and back, for as long as it is told. */
-export async function probe(lab: Lab, seconds: number, intervalMs = 20): Promise<ProbeReport> {
+export async function probe(lab: Lab, seconds: number, intervalMs = 20, sizeBytes = PROBE_BYTES): Promise<ProbeReport> {
   const job = {
     kind: 'probe',
     host: ADDRESS.host,
     port: nextPort++,
     intervalMs,
-    sizeBytes: PROBE_BYTES,
+    sizeBytes,
     durationMs: seconds * 1000,
   } as const;
   const far = startJob(lab, { ...job, at: 'host' });
@@ -239,6 +302,7 @@ export async function probe(lab: Lab, seconds: number, intervalMs = 20): Promise
       upGapMs: reached.gapMs,
       downLost: reached.received - back.received,
       downGapMs: back.gapMs,
+      rttsMs: back.rttsMs ?? [],
     };
   } finally {
     await Promise.all([lab.end(far.child), near && lab.end(near.child)]);
@@ -278,13 +342,18 @@ export async function overLineAlone<T>(lab: Lab, index: number, action: () => Pr
   }
 }
 
-/** TCP segments sent again in a place since it was made. */
-async function retransmits(lab: Lab, place: 'host' | 'client'): Promise<number> {
-  const [names, values] = (await lab.must(place, ['cat', '/proc/net/snmp']))
-    .split('\n')
-    .filter((line) => line.startsWith('Tcp:'))
-    .map((line) => line.split(' '));
-  return Number(values[names.indexOf('RetransSegs')]);
+/** What TCP has counted in a place since it was made. Source: Linux, /proc/net/snmp and /proc/net/netstat. */
+async function tcpCounters(lab: Lab, place: Place): Promise<Record<string, number>> {
+  const text = await lab.must(place, ['cat', '/proc/net/snmp', '/proc/net/netstat']);
+  const rows = text.split('\n').filter((line) => /^(Tcp|TcpExt):/.test(line));
+  const out: Record<string, number> = {};
+  for (let i = 0; i + 1 < rows.length; i += 2) {
+    const values = rows[i + 1].split(' ');
+    rows[i].split(' ').forEach((name, column) => {
+      out[name] = Number(values[column]);
+    });
+  }
+  return out;
 }
 
 /** Waits until a condition holds. @throws YokeError (host) at the limit. */
@@ -319,8 +388,8 @@ interface Job {
   line(is: (line: Line) => boolean, limitMs: number): Promise<Line>;
 }
 
-function startJob(lab: Lab, job: FlowJob | ProbeJob): Job {
-  const child = lab.spawn(job.at, [process.execPath, FLOW_FILE, JSON.stringify(job)], {
+function startJob(lab: Lab, job: FlowJob | ProbeJob, place: Place = job.at, prefix: readonly string[] = []): Job {
+  const child = lab.spawn(place, [...prefix, process.execPath, FLOW_FILE, JSON.stringify(job)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const seen: Line[] = [];

@@ -29,13 +29,13 @@ export interface ScenarioLink {
 }
 
 /** What happens once. Times count from the begin of the measure. */
-export type Happening = { atUs: number } & (
-  | { do: 'cut' | 'restore'; link: number; direction?: Direction }
-  | { do: 'set'; link: number; down: Partial<PlainLinkSettings>; up: Partial<PlainLinkSettings> }
-  | { do: 'rebind' | 'readdress'; link: number }
-  | { do: 'restart-server' }
-  | { do: 'sleep-router'; forUs: number }
-);
+export type Happening =
+  | { atUs: number; do: 'cut' | 'restore'; link: number; direction?: Direction }
+  | { atUs: number; do: 'set'; link: number; down: Partial<PlainLinkSettings>; up: Partial<PlainLinkSettings> }
+  | { atUs: number; do: 'rebind'; link: number }
+  | { atUs: number; do: 'readdress'; link: number }
+  | { atUs: number; do: 'restart-server' }
+  | { atUs: number; do: 'sleep-router'; forUs: number };
 
 /** Traffic beside what is measured, all through the bond. */
 export interface Traffic {

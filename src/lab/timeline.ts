@@ -16,7 +16,8 @@ export interface LinkChange {
 }
 
 /** What happens to the rest of the world. */
-export type OtherChange = Exclude<Happening, { do: 'cut' | 'restore' | 'set' }>;
+export type OtherChange = Extract<Happening, { do: OtherDo }>;
+type OtherDo = 'rebind' | 'readdress' | 'restart-server' | 'sleep-router';
 
 const DIRECTIONS = ['down', 'up'] as const;
 
@@ -106,6 +107,7 @@ export function limitBps(scenario: Scenario, direction: Direction, fromUs: numbe
   return (capacityBytes(scenario, direction, fromUs, toUs) * 8e6 * PAYLOAD_SHARE) / (toUs - fromUs);
 }
 
-function meanBps(trace: readonly number[]): number {
+/** What a trace carries over a whole round. */
+export function meanBps(trace: readonly number[]): number {
   return (trace.length * 1500 * 8e6) / trace[trace.length - 1];
 }

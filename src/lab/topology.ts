@@ -62,6 +62,8 @@ export interface LabOptions {
   seed?: number;
   /** Devices of the router's links; default link0, link1, … */
   names?: readonly string[];
+  /** What the lines are like, each, in place of what `links` says of them. */
+  settings?: readonly Record<Direction, PlainLinkSettings>[];
   /** The lines are plain veth pairs from the router straight to the server: no emulator, no shaping, what `links` says is not used. */
   unshaped?: boolean;
 }
@@ -232,8 +234,8 @@ export class Lab {
         name: names[i],
         nearDevice: names[i],
         farDevice: `line${i}`,
-        down: lineSettings(spec, spec.downBps),
-        up: lineSettings(spec, spec.upBps),
+        down: options.settings?.[i].down ?? lineSettings(spec, spec.downBps),
+        up: options.settings?.[i].up ?? lineSettings(spec, spec.upBps),
       })),
     });
     this.#undo.push(() => emulator.stop());

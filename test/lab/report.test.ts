@@ -63,7 +63,7 @@ test('the table has a row for each line and one for the bond, in columns', () =>
 });
 
 test('a cut is told in words', () => {
-  const probe = { sent: 400, upLost: 0, upGapMs: 61, downLost: 2, downGapMs: 68 };
+  const probe = { sent: 400, upLost: 0, upGapMs: 61, downLost: 2, downGapMs: 68, rttsMs: [] };
   const cut = { ...result, bond: { ...result.bond!, down: { ...direction, probe, usedAgainMs: 206 } } };
   assert.match(
     closingTable(cut),
