@@ -226,28 +226,28 @@ export class Bond implements PathOwner {
     const known = this.paths[id];
     if (!this.opensPaths && (known === undefined || known.state === 'closed')) return 'unknown-path';
     const low = readPacketNumberLow(view, at);
-    const before = known === undefined ? -1 : known.replay.largest;
+    const before = known === undefined ? -1 : known.arrivals.replay.largest;
     const pn = completePacketNumber(low, before);
-    if (known !== undefined && !known.replay.mayAccept(pn)) return 'repeated';
+    if (known !== undefined && !known.arrivals.replay.mayAccept(pn)) return 'repeated';
     const isData = view.getUint8(at) >>> 4 === TYPE_DATA;
     const plainAt = this.pool.at(slot) + DATA_HEADER_AT;
     const plainBytes = length - HEADER_BYTES - TAG_BYTES;
     if (plainBytes > MAX_PACKET_BYTES + DATA_HEADER_BYTES) return 'malformed';
     if (!session.openKey.open(id, pn, at, HEADER_BYTES, at + HEADER_BYTES, plainBytes, plainAt)) return 'not-authentic';
     const path = known ?? this.newPath(id);
-    path.replay.accept(pn);
+    path.arrivals.replay.accept(pn);
     session.opened++;
     if (this.opensPaths && pn > before) this.noteSource(path, fromAt, nowUs);
     const gap = before >= 0 && pn !== before + 1;
     const bytes = length + path.outerBytes;
     if (isData) {
       path.noteArrival(pn, bytes, true, nowUs);
-      if (gap) path.ackDue = true;
+      if (gap) path.arrivals.isDue = true;
       return this.handleData(path, slot, plainAt, plainBytes, nowUs);
     }
     const asks = this.handleFrames(path, plainAt, plainBytes, nowUs);
     path.noteArrival(pn, bytes, asks, nowUs);
-    if (asks) path.ackDue = true;
+    if (asks) path.arrivals.isDue = true;
     this.kept = false;
     return 'ok';
   }
@@ -298,6 +298,9 @@ export class Bond implements PathOwner {
   }
 
   handlePathState(path: Path, state: PathState, nowUs: number): void {
+    let up = false;
+    for (const p of this.paths) if (p?.state === 'up') up = true;
+    for (const p of this.paths) if (p !== undefined) p.isLastResort = !up;
     if (!this.steering.isPlain) this.steering.refresh();
     this.retune(nowUs);
     this.owner.handlePathState(this, path, state, nowUs);

@@ -2,12 +2,13 @@
  * One path: its packet numbers both ways, what is in flight, round-trip times, loss, and the states an operator understands.
  *
  *   closed ─setUsable─▶ waiting ─first ack─▶ up ─probe time-out─▶ suspect ─3 time-outs─▶ down
- *                          ▲                 ▲──────────── an ack of a probe ─────────────┘
+ *                          ▲               ▲  ▲──────────── an ack of a probe ─────────────┘
+ *                                          └──▶ lossy: loses too much, is only probed, until hardly a probe is lost
  *
  * Sent datagrams stand in a ring by packet number. A data datagram's slot is owned by the ring until it is acknowledged (freed) or
  * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
  */
-import { ReplayWindow } from '../wire/replay.ts';
+import { Arrivals, MAX_ACK_DELAY_US } from './arrivals.ts';
 import { BASE_MTU, PathMtu } from './mtu.ts';
 import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, FLAG_TWICE, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
@@ -22,20 +23,19 @@ export const ENDPOINT_BYTES = 48;
 /** Source: RFC 9002 §6.1.1. */
 const PACKET_THRESHOLD = 3;
 const MIN_TIME_THRESHOLD_US = 2_000;
-/** The longest that the peer waits before it acknowledges. Source: docs/protocol.md §4.2. */
-export const MAX_ACK_DELAY_US = 10_000;
 const MIN_PTO_US = 30_000;
 const INITIAL_RTT_US = 100_000;
 const DOWN_AFTER_PTOS = 3;
 const DOWN_AFTER_US = 150_000;
 const DOWN_PROBE_US = 200_000;
+/** A lossy path is probed so often: some sixty probes say that it is clean. */
+const LOSSY_PROBE_US = 25_000;
+/** And one that brings no answer at all for so long is silent. */
+const LOSSY_SILENT_US = 1_000_000;
 const LONG_DOWN_US = 30_000_000;
 const LONG_DOWN_PROBE_US = 1_000_000;
 /** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
 const SUSPECT_IN_FLIGHT = 3;
-/** An acknowledgement goes out after this many datagrams at the latest. */
-const ACK_EVERY = 32;
-const MIN_ACK_DELAY_US = 1_000;
 /** So many large datagrams in flight when a path fell silent, and an answer to a small one so soon, look like a smaller MTU. */
 const SILENT_LARGE = 3;
 const SILENT_FOR_US = 1_000_000;
@@ -59,7 +59,7 @@ export interface PathOwner {
 }
 
 /** What an operator reads of a path. */
-export type PathState = 'closed' | 'waiting' | 'up' | 'suspect' | 'down';
+export type PathState = 'closed' | 'waiting' | 'up' | 'suspect' | 'down' | 'lossy';
 
 /** One path of a bond. */
 export class Path {
@@ -68,11 +68,13 @@ export class Path {
   /** Where the endpoint record lies in the memory. */
   readonly endpointAt: number;
   hasEndpoint = false;
+  /** Set by the bond: no path is up. */
+  isLastResort = false;
   /** IP and UDP headers in front of a datagram on this path. */
   outerBytes = 28;
   readonly rate = new RateControl();
   readonly mtu: PathMtu;
-  readonly replay = new ReplayWindow();
+  readonly arrivals = new Arrivals();
 
   srttUs = INITIAL_RTT_US;
   rttvarUs = INITIAL_RTT_US / 2;
@@ -91,9 +93,6 @@ export class Path {
   lastDataUs = Number.NEGATIVE_INFINITY;
 
   pingDue = false;
-  ackDue = false;
-  ackDeadlineUs = Number.POSITIVE_INFINITY;
-  largestArrivalUs = 0;
   /** Bytes and datagrams, for the status. */
   txBytes = 0;
   rxBytes = 0;
@@ -123,9 +122,6 @@ export class Path {
   private suspectSinceUs = 0;
   private silentLarge = 0;
   private nextProbeUs = Number.POSITIVE_INFINITY;
-  private unacked = 0;
-  private readonly ackedLargest = new Float64Array(4).fill(-1);
-  private ackCount = 0;
 
   constructor(id: number, pool: PacketPool, owner: PathOwner, endpointAt: number) {
     this.id = id;
@@ -135,9 +131,9 @@ export class Path {
     this.mtu = new PathMtu(1500);
   }
 
-  /** Up: may carry data. */
+  /** Up: may carry data. A lossy path may when no other one is left. */
   get isUp(): boolean {
-    return this.state === 'up';
+    return this.state === 'up' || (this.state === 'lossy' && this.isLastResort);
   }
 
   /** The path may be tried: it has an endpoint; `up` once a datagram has been acknowledged. */
@@ -156,8 +152,7 @@ export class Path {
     this.surrender(nowUs);
     this.hasEndpoint = false;
     this.pingDue = false;
-    this.ackDue = false;
-    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
+    this.arrivals.cancel();
     this.nextProbeUs = Number.POSITIVE_INFINITY;
     this.setState('closed', nowUs);
   }
@@ -177,11 +172,7 @@ export class Path {
     this.inFlightBytes = 0;
     this.inFlightEliciting = 0;
     this.lossUs = Number.POSITIVE_INFINITY;
-    this.replay.reset();
-    this.unacked = 0;
-    this.ackDue = false;
-    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
-    this.ackedLargest.fill(-1);
+    this.arrivals.reset();
     this.ptoCount = 0;
     if (this.state !== 'closed') {
       this.pingDue = true;
@@ -257,75 +248,52 @@ export class Path {
     this.ptoCount = 0;
     this.lastProgressUs = nowUs;
     if (isNew) this.noteRtt(nowUs - largestSentUs, delayUs);
-    if (this.state !== 'up' && this.state !== 'closed') {
+    if (this.state !== 'up' && this.state !== 'closed' && this.state !== 'lossy') {
       // What was given up has arrived: the path was late, not dead, and what is known of its rate still holds.
       const wasLate = this.state === 'suspect' && this.spurious > spuriousBefore;
       if (!wasLate) this.rate.begin(this.srttUs, nowUs);
-      this.nextProbeUs = Number.POSITIVE_INFINITY;
+      const { isEjected } = this.rate.loss;
+      this.nextProbeUs = isEjected ? nowUs : Number.POSITIVE_INFINITY;
       if (!this.mtu.found) this.mtu.again(nowUs);
       if (this.silentLarge >= SILENT_LARGE && nowUs - this.suspectSinceUs < SILENT_FOR_US)
         this.mtu.handleSilence(nowUs);
       this.silentLarge = 0;
-      this.setState('up', nowUs);
+      this.setState(isEjected ? 'lossy' : 'up', nowUs);
     }
     if (isNew) {
       if (this.nextSendUs < nowUs - BURST_US && this.hasRoom()) this.rate.starvedUs = nowUs;
       this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
     } else this.rate.noteDelivered(bytes);
     this.findLost(nowUs);
+    if (this.state === 'up' && this.rate.loss.isPoison) this.eject(nowUs);
     return true;
+  }
+
+  /** The path loses so much that the bond is better off without it. What is in flight is sent again over the others. */
+  private eject(nowUs: number): void {
+    this.rate.loss.eject(nowUs);
+    this.nextProbeUs = nowUs;
+    this.setState('lossy', nowUs);
+    if (!this.isUp) this.surrender(nowUs);
   }
 
   /** A datagram of this path was authenticated. `eliciting`: the peer wants to hear of it. */
   noteArrival(packetNumber: number, sizeBytes: number, eliciting: boolean, nowUs: number): void {
     this.rxDatagrams++;
     this.rxBytes += sizeBytes;
-    const largest = this.replay.largest;
-    if (packetNumber === largest) this.largestArrivalUs = nowUs;
+    this.arrivals.note(packetNumber, eliciting, this.srttUs, nowUs);
     if (!eliciting) return;
     // What comes over a path that was thought dead is a reason to ask at once.
     if ((this.state === 'suspect' || this.state === 'down') && nowUs - this.lastSentUs > MIN_PTO_US)
       this.nextProbeUs = nowUs;
-    if (this.unacked++ === 0) {
-      this.ackDeadlineUs = nowUs + Math.max(MIN_ACK_DELAY_US, Math.min(MAX_ACK_DELAY_US, this.srttUs / 4));
-    }
-    if (this.unacked >= ACK_EVERY) this.ackDue = true;
-  }
-
-  /** The ranges to acknowledge, as pairs of whole numbers, newest first. Returns how many; 0 when nothing has come. Shape: `out` holds 64 numbers. */
-  readArrivals(out: Float64Array): number {
-    const { replay } = this;
-    let pn = replay.largest;
-    if (pn < 0) return 0;
-    // Far enough down to repeat what the last four ACKs said, should they be lost, and no further.
-    const floor = Math.max(0, Math.min(this.ackedLargest[this.ackCount & 3], pn - 64), pn - 4096);
-    let n = 0;
-    while (pn >= floor && n < 32) {
-      const top = pn;
-      while (pn >= floor && !replay.mayAccept(pn)) pn--;
-      out[2 * n] = pn + 1;
-      out[2 * n + 1] = top;
-      n++;
-      while (pn >= floor && replay.mayAccept(pn)) pn--;
-    }
-    return n;
-  }
-
-  /** An ACK for this path has been written. */
-  noteAckSent(): void {
-    this.ackedLargest[this.ackCount & 3] = this.replay.largest;
-    this.ackCount++;
-    this.ackDue = false;
-    this.unacked = 0;
-    this.ackDeadlineUs = Number.POSITIVE_INFINITY;
   }
 
   /** The earliest time at which `handleTimeout` has something to do. */
   pollTimeout(): number {
     if (this.state === 'closed') return Number.POSITIVE_INFINITY;
-    let t = Math.min(this.ackDeadlineUs, this.lossUs, this.nextProbeUs);
-    if (this.state === 'up') {
-      t = Math.min(t, this.mtu.pollTimeout());
+    let t = Math.min(this.arrivals.deadlineUs, this.lossUs, this.nextProbeUs);
+    if (this.state === 'up') t = Math.min(t, this.mtu.pollTimeout());
+    if (this.isUp) {
       if (this.inFlightEliciting > 0) t = Math.min(t, this.lastProgressUs + this.ptoUs());
     }
     return t;
@@ -333,11 +301,12 @@ export class Path {
 
   handleTimeout(nowUs: number): void {
     if (this.state === 'closed') return;
-    if (nowUs >= this.ackDeadlineUs) this.ackDue = true;
+    if (nowUs >= this.arrivals.deadlineUs) this.arrivals.isDue = true;
     if (nowUs >= this.lossUs) this.findLost(nowUs);
-    if (this.state === 'up') {
+    if (this.isUp) {
       if (this.inFlightEliciting > 0 && nowUs >= this.lastProgressUs + this.ptoUs()) this.handlePto(nowUs);
-    } else if (nowUs >= this.nextProbeUs) this.probe(nowUs);
+    }
+    if (nowUs >= this.nextProbeUs) this.probe(nowUs);
   }
 
   /** The probe time-out: srtt + 4 rttvar + ACK delay, doubled with each in a row. Source: RFC 9002 §6.2.1. */
@@ -368,6 +337,11 @@ export class Path {
 
   private probe(nowUs: number): void {
     this.pingDue = true;
+    if (this.state === 'lossy') {
+      this.nextProbeUs = nowUs + LOSSY_PROBE_US;
+      if (nowUs - this.lastProgressUs > LOSSY_SILENT_US) this.handlePto(nowUs);
+      return;
+    }
     this.ptoCount++;
     if (this.state === 'suspect') {
       this.nextProbeUs = nowUs + MIN_PTO_US * 2 ** Math.min(this.ptoCount, 3);
@@ -399,13 +373,16 @@ export class Path {
     this.sentState[i] = GONE;
     this.sentSlot[i] = NONE;
     if (state === IN_FLIGHT) {
+      this.rate.loss.noteAcked();
       this.inFlightBytes -= size;
       this.inFlightEliciting--;
       if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
+      if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) this.readmit(nowUs);
       if ((this.sentKind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
       else if (size > BASE_MTU) this.mtu.handleLarge(true, nowUs);
     } else {
       this.spurious++;
+      this.rate.loss.noteFound();
       // Thought lost, and not sent again yet: it need not be.
       if (
         slot !== NONE &&
@@ -419,6 +396,12 @@ export class Path {
     return size;
   }
 
+  private readmit(nowUs: number): void {
+    this.rate.begin(this.srttUs, nowUs);
+    this.nextProbeUs = Number.POSITIVE_INFINITY;
+    this.setState('up', nowUs);
+  }
+
   private lose(pn: number, nowUs: number, counts: boolean): void {
     const i = pn & MASK;
     const size = this.sentBytes[i];
@@ -430,9 +413,10 @@ export class Path {
       this.mtu.handleProbeLost(size, nowUs);
       return;
     }
+    if (this.state === 'lossy') this.rate.loss.noteProbe(true, nowUs);
     if (counts) {
       this.lostDatagrams++;
-      this.rate.handleLost(size);
+      this.rate.loss.noteLost();
       if (size > BASE_MTU) this.mtu.handleLarge(false, nowUs);
     }
     if (slot === NONE) return;

@@ -13,28 +13,31 @@
  *
  * Units: µs, bytes (outer IP), bytes per µs.
  */
+import { Delay, spanLengthUs } from './delay.ts';
+import { Delivery } from './delivery.ts';
+import { Loss } from './loss.ts';
 
 /** Standing queue aimed at in the bottleneck. */
 const TARGET_US = 4_000;
 /** The same in full datagrams, for slow links. */
 const TARGET_DATAGRAMS = 3;
 const FULL_DATAGRAM_BYTES = 1500;
-/** The target grows by so many times the delay's own unrest, which must not pass for a queue, up to this. */
-const JITTER_GAIN = 2;
+/** The target grows with the delay's own unrest, which must not pass for a queue, up to this. */
 const MAX_TARGET_US = 40_000;
-/** Half of the time over which the base delay is the least: clocks drift, routes change. */
-const BASE_HALF_WINDOW_US = 5_000_000;
+/** A packet may be late by so many times the delay's unrest. */
+const LATE_UNREST = 6;
 /** Least time over which a delivery rate is taken: shorter ones see single packets; and in multiples of the delay's unrest. */
 const RATE_WINDOW_US = 40_000;
-const RATE_WINDOW_JITTERS = 6;
+const RATE_WINDOW_JITTERS = 12;
 const MAX_RATE_WINDOW_US = 400_000;
-/** Fewer bytes are no measurement: a window grows until it has seen so many. */
-const RATE_LEAST_BYTES = 12_000;
 /** The queue is drained once in this time, or the base delay would creep up to it. */
 const DRAIN_EVERY_US = 3_000_000;
 const DRAIN_GAIN = 0.6;
 /** A queue of which so much is left after it should have been drained is none. */
 const KEPT = 0.6;
+/** In flight may be, besides what a round trip holds, what waits for its acknowledgement, and what the delay's unrest keeps on the way (both ways). */
+const WINDOW_EXTRA_US = 30_000;
+const WINDOW_JITTERS = 8;
 const STARTUP_GAIN = 2;
 /** Startup ends after this many rounds without a quarter's growth. Source: BBR (draft-cardwell-iccrg-bbr-congestion-control §4.3.1.1). */
 const STARTUP_FLAT_ROUNDS = 3;
@@ -42,14 +45,19 @@ const STARTUP_GROWTH = 1.25;
 const MIN_GAIN = 0.5;
 const GROWING_GAIN = 0.8;
 const MAX_GAIN = 1.25;
-/** Loss in a round that ends probing upward, and loss that says the link carries no more than it delivers. */
+/** Loss in a round, beyond the link's own, that ends probing upward. */
 const LOSS_NO_PROBE = 0.05;
-const LOSS_IS_LIMIT = 0.1;
 /** The link is busy when we send so much of what it is thought to carry, and the first guess was too much when it delivers so much of that. */
 const BUSY = 0.7;
 const TOO_MUCH = 0.9;
 /** A queue that does not shrink for this long although we send less than is delivered is not ours, or the route has changed. */
 const STUCK_US = 1_500_000;
+/** Where the delay has so much unrest that it does not show a small queue, a trial of more, for a rate window, shows what more is delivered. */
+const TRIAL_UNREST_US = 2_000;
+const TRIAL_EVERY_US = 1_500_000;
+const TRIAL_GAIN = 1.25;
+const TRIAL_AGAIN_GAIN = 1.5;
+const TRIAL_WON = 1.1;
 const FIRST_DATAGRAMS = 10;
 const FIRST_LEAST_US = 10_000;
 const FIRST_MOST_US = 30_000;
@@ -57,11 +65,6 @@ const FIRST_MOST_US = 30_000;
 const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
 const MAX_CAPACITY = 12_500;
-/** The queue grows when the arrivals took so much longer than the sending. */
-const GROWTH = 0.05;
-/** Checkpoints of a rate window; the ring holds a few windows. */
-const GRAIN = 32;
-const CHECKPOINTS = 256;
 /** The capacity is the largest delivery rate of so many spans of this length. */
 const PEAKS = 8;
 const PEAK_US = 250_000;
@@ -80,40 +83,19 @@ export class RateControl {
   capacity = MIN_CAPACITY;
   /** What may leave now. Units: bytes/µs. */
   pacing = MIN_CAPACITY;
-  /** Standing queue in the bottleneck, µs. */
-  queueUs = 0;
-  /** One-way delay as it stands now, up to the constant that all paths share. */
-  delayUs = 0;
   /** Upper limit said by hand; bytes/µs. */
   cap = MAX_CAPACITY;
+  readonly loss = new Loss();
+  readonly delay = new Delay();
+  readonly delivery = new Delivery();
   /** The last time the path could have sent and had nothing. */
   starvedUs = 0;
 
   private mode = STARTUP;
-  private baseUs = Number.POSITIVE_INFINITY;
-  private baseBeforeUs = Number.POSITIVE_INFINITY;
-  private baseSinceUs = 0;
-  private standingUs = Number.POSITIVE_INFINITY;
-  private standingBeforeUs = Number.POSITIVE_INFINITY;
-  private standingSinceUs = 0;
-  /** When and how much: a ring of checkpoints, in arrival and sending time. */
-  private readonly arrivals = new Float64Array(CHECKPOINTS);
-  private readonly sent = new Float64Array(CHECKPOINTS);
-  private readonly deliveredAt = new Float64Array(CHECKPOINTS);
-  private checkpoints = 0;
-  private oldest = 0;
-  /** Over the last window: delivery rate (0: not known), sending rate of the same bytes, whether arrivals fell behind, whether we were short of packets. */
-  private rate = 0;
-  private sendRate = 0;
-  private grows = false;
-  private limited = true;
-  private jitterUs = 0;
-  private lastStandingUs = Number.NaN;
-  private delivered = 0;
+  private steady = 0;
+  private steadyUs = 0;
   private roundEndsUs = 0;
-  private roundAcked = 0;
-  private roundLost = 0;
-  private lossRate = 0;
+  private capacityBeforeCut = 0;
   private flatRounds = 0;
   private lastStartupRate = 0;
   private quietRounds = 0;
@@ -128,6 +110,12 @@ export class RateControl {
   private drainUntilUs = 0;
   private drainFromUs = 0;
   private checkUs = Number.POSITIVE_INFINITY;
+  /** The trial under way, or the next one: until when more is sent, when it is judged, by how much more, and the capacity before. */
+  private trialUntilUs = 0;
+  private trialJudgedUs = Number.POSITIVE_INFINITY;
+  private trialNextUs = 0;
+  private trialGain = TRIAL_GAIN;
+  private trialFrom = 0;
   private stuckSinceUs = 0;
   private stuckQueueUs = 0;
 
@@ -140,26 +128,36 @@ export class RateControl {
     this.flatRounds = 0;
     this.heavyRounds = 0;
     this.lastStartupRate = 0;
-    this.checkpoints = 0;
-    this.oldest = 0;
-    this.rate = 0;
-    this.jitterUs = 0;
-    this.lastStandingUs = Number.NaN;
-    this.baseUs = Number.POSITIVE_INFINITY;
-    this.baseBeforeUs = Number.POSITIVE_INFINITY;
-    this.standingUs = Number.POSITIVE_INFINITY;
-    this.standingBeforeUs = Number.POSITIVE_INFINITY;
-    this.baseSinceUs = nowUs;
-    this.standingSinceUs = nowUs;
+    this.delay.begin(nowUs);
+    this.delivery.begin();
     this.drainedUs = nowUs;
     this.roundEndsUs = nowUs;
     this.starvedUs = nowUs;
-    this.queueUs = 0;
+  }
+
+  /** Standing queue in the bottleneck, µs. */
+  get queueUs(): number {
+    return this.delay.queueUs;
+  }
+
+  /** One-way delay as it stands now, up to the constant that all paths share. */
+  get delayUs(): number {
+    return this.delay.standingUs;
   }
 
   /** One-way delay without a queue, up to the constant that all paths share. */
   get leastUs(): number {
-    return this.delayUs - this.queueUs;
+    return this.delay.standingUs - this.delay.queueUs;
+  }
+
+  /** How much the link changes the delay by itself, from one span to the next; that it sends whole datagrams is no unrest. */
+  get unrestUs(): number {
+    return Math.max(0, this.delay.jitterUs - FULL_DATAGRAM_BYTES / this.capacity);
+  }
+
+  /** The one-way delay of a packet that is late. */
+  get lateUs(): number {
+    return this.delayUs + LATE_UNREST * this.unrestUs;
   }
 
   /** Sets or takes away the upper limit; it holds at once. Units: bit/s. */
@@ -177,18 +175,14 @@ export class RateControl {
   /** Most bytes that may be in flight: what the link holds, and what waits for its acknowledgement. */
   windowBytes(minRttUs: number): number {
     const gain = this.mode === STARTUP ? 3 : 1.5;
-    return this.capacity * (minRttUs + 30_000) * gain + 20 * FULL_DATAGRAM_BYTES;
-  }
-
-  /** Datagrams were found lost. */
-  handleLost(bytes: number): void {
-    this.roundLost += bytes;
+    return (
+      this.capacity * (minRttUs + WINDOW_EXTRA_US + WINDOW_JITTERS * this.unrestUs) * gain + 20 * FULL_DATAGRAM_BYTES
+    );
   }
 
   /** Bytes acknowledged out of turn: they count, but say nothing about time. */
   noteDelivered(bytes: number): void {
-    this.delivered += bytes;
-    this.roundAcked += bytes;
+    this.delivery.total += bytes;
   }
 
   /**
@@ -197,12 +191,14 @@ export class RateControl {
    */
   handleAck(bytes: number, arrivalUs: number, owdUs: number, srttUs: number, nowUs: number): void {
     this.noteDelivered(bytes);
-    this.noteDelay(owdUs, srttUs, nowUs);
-    const window = this.mode === STARTUP ? Math.max(srttUs, 10_000) : this.rateWindowUs(srttUs);
-    this.measure(arrivalUs, arrivalUs - owdUs, window);
+    // The first guess, where it is too much, makes a queue that comes and goes: no unrest of the link.
+    const isCalm = this.mode !== STARTUP || this.delay.queueUs < TARGET_US;
+    this.delay.note(owdUs, srttUs, FULL_DATAGRAM_BYTES / this.capacity, isCalm, this.delivery.fallsBehind, nowUs);
+    const windowUs = this.mode === STARTUP ? Math.max(srttUs, 10_000) : this.rateWindowUs(srttUs);
+    this.delivery.measure(arrivalUs, arrivalUs - owdUs, windowUs, this.delay.jitterUs, this.starvedUs);
     const newRound = nowUs >= this.roundEndsUs;
     if (newRound) {
-      this.endRound();
+      if (this.loss.endRound(this.isBusy)) this.takeCutBack();
       this.roundEndsUs = nowUs + Math.max(srttUs, 10_000);
     }
     if (this.mode === STARTUP) this.startUp(srttUs, nowUs, newRound);
@@ -211,29 +207,31 @@ export class RateControl {
   }
 
   private startUp(srttUs: number, nowUs: number, newRound: boolean): void {
-    const { rate } = this;
+    const { rate } = this.delivery;
     if (rate > this.capacity) this.capacity = this.clamp(rate);
-    if (newRound && !this.limited) {
+    if (newRound && !this.delivery.limited) {
       if (rate >= this.lastStartupRate * STARTUP_GROWTH) {
         this.lastStartupRate = rate;
         this.flatRounds = 0;
       } else this.flatRounds++;
     }
     // The first guess was too much: what was sent at about that rate came apart on the way.
-    if (newRound && this.isBusy && this.grows && rate < TOO_MUCH * this.sendRate) {
+    if (newRound && this.isBusy && this.delivery.grows && rate < TOO_MUCH * this.delivery.sendRate) {
       this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
     }
     this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
     // A late packet or two on an idle path are no queue: it takes packets enough to see them fall behind.
-    const crowded = this.queueUs > 2 * this.targetUs() + 2_000 && (rate === 0 || this.grows || !this.limited);
+    const crowded =
+      this.queueUs > 2 * this.targetUs() + 2_000 && (rate === 0 || this.delivery.grows || !this.delivery.limited);
     const isTooMuch = this.heavyRounds >= 2;
-    const isLossy = this.lossRate > LOSS_IS_LIMIT && this.isBusy;
+    const isLossy = this.loss.isOverLimit && this.isBusy;
     if (!crowded && !isTooMuch && !isLossy && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
     if (crowded && rate === 0) {
       // What the first guess was put on is slower than that; how slow is known when its packets have come apart.
       this.pacing = this.clamp(this.capacity * DRAIN_GAIN);
       return;
     }
+    if (isLossy) this.noteCut();
     if ((crowded || isLossy) && rate > 0) this.capacity = this.clamp(rate);
     else if (isTooMuch) this.capacity = this.clamp(this.heavyRate);
     this.mode = DRAIN;
@@ -268,12 +266,17 @@ export class RateControl {
     const target = this.targetUs();
     this.estimate(target, srttUs, nowUs, newRound);
 
-    const horizonUs = 2 * (srttUs + this.standingWindowUs(srttUs)) + 20_000;
+    const horizonUs = 2 * (srttUs + this.delay.windowUs(srttUs)) + 20_000;
     let gain = 1 + (target - this.queueUs) / horizonUs;
-    if (this.lossRate > LOSS_NO_PROBE) gain = Math.min(gain, 1);
+    // However long a rise takes to be seen, a fall is seen at once: what is clearly a queue may be taken down faster.
+    const heavyUs = this.queueUs - 2 * target - HEAVY_US;
+    if (heavyUs > 0) gain -= heavyUs / (2 * (srttUs + 2 * spanLengthUs(srttUs)) + 20_000);
+    if (this.loss.excess > LOSS_NO_PROBE) gain = Math.min(gain, 1);
     else if (this.quietRounds > 2)
       gain = Math.max(gain, Math.min(MAX_GAIN, 1 + 0.02 * 2 ** Math.min(8, this.quietRounds - 2)));
     gain = Math.max(MIN_GAIN, Math.min(MAX_GAIN, gain));
+
+    if (this.unrestUs > TRIAL_UNREST_US) gain = Math.max(gain, this.tryMore(target, srttUs, nowUs));
 
     if (this.queueUs < 1_000) this.drainedUs = nowUs;
     if (nowUs - this.drainedUs > DRAIN_EVERY_US) {
@@ -281,7 +284,7 @@ export class RateControl {
       this.drainUntilUs = nowUs + this.queueUs / (1 - DRAIN_GAIN) + 1_000;
       this.drainedUs = nowUs;
       this.drainFromUs = this.queueUs;
-      this.checkUs = this.drainUntilUs + srttUs + this.standingWindowUs(srttUs) / 2;
+      this.checkUs = this.drainUntilUs + srttUs + spanLengthUs(srttUs);
     }
     if (nowUs >= this.checkUs) {
       this.checkUs = Number.POSITIVE_INFINITY;
@@ -290,8 +293,8 @@ export class RateControl {
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
     // No faster than what is delivered while the queue grows, whatever the capacity was.
-    if (this.grows && this.queueUs > target && this.rate > 0) {
-      this.pacing = Math.min(this.pacing, this.clamp(this.rate * Math.max(gain, GROWING_GAIN)));
+    if (this.delivery.grows && this.queueUs > target && this.delivery.rate > 0) {
+      this.pacing = Math.min(this.pacing, this.clamp(this.delivery.rate * Math.max(gain, GROWING_GAIN)));
     }
     this.watchBase(gain, nowUs);
   }
@@ -303,25 +306,37 @@ export class RateControl {
   private estimate(target: number, srttUs: number, nowUs: number, newRound: boolean): void {
     const { peaks } = this;
     // Arrivals closer together than the packets were sent have been bunched on the way: the link is not faster for it.
-    const safe = Math.min(this.rate, this.sendRate);
+    const safe = this.steadied(Math.min(this.delivery.rate, this.delivery.sendRate), nowUs);
     if (safe > peaks[this.peak]) peaks[this.peak] = safe;
-    if (!this.limited || (this.isBusy && this.grows)) this.sawFull = true;
+    if (!this.delivery.limited || (this.isBusy && this.delivery.grows)) this.sawFull = true;
     if (newRound) {
       if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
-      if (this.isBusy && this.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
-      if (this.limited || this.queueUs > target) this.quietRounds = 0;
+      if (this.isBusy && this.delivery.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
+      if (this.delivery.limited || this.queueUs > target) this.quietRounds = 0;
       else if (this.queueUs < target / 2) this.quietRounds++;
       else this.quietRounds = Math.max(0, this.quietRounds - 1);
-      if (this.isBusy && this.lossRate > LOSS_IS_LIMIT && safe > 0) peaks.fill(safe);
+      if (this.isBusy && this.loss.isOverLimit && safe > 0) {
+        this.noteCut();
+        peaks.fill(safe);
+      }
     }
     let most = 0;
     for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
     this.capacity = this.clamp(most);
   }
 
+  /** A rate without what the delay's unrest at the ends of its window does to it: a mean over another such window. */
+  private steadied(rate: number, nowUs: number): number {
+    const overUs = this.unrestUs > TRIAL_UNREST_US ? RATE_WINDOW_JITTERS * this.unrestUs : 0;
+    const part = overUs === 0 || this.steady === 0 || rate === 0 ? 1 : Math.min(1, (nowUs - this.steadyUs) / overUs);
+    this.steady += (rate - this.steady) * part;
+    this.steadyUs = nowUs;
+    return this.steady;
+  }
+
   /** Whether we sent about as fast as the link is thought to carry: only then does what arrives slower say something about it. */
   private get isBusy(): boolean {
-    return !this.limited || this.sendRate > BUSY * this.capacity;
+    return !this.delivery.limited || this.delivery.sendRate > BUSY * this.capacity;
   }
 
   private noteHeavy(rate: number, nowUs: number): void {
@@ -340,6 +355,33 @@ export class RateControl {
     this.sawFull = false;
   }
 
+  /** The gain of a trial under way, or 0. One that was of use is followed by another at once; what one that was not has put into the queue is drained. */
+  private tryMore(target: number, srttUs: number, nowUs: number): number {
+    if (nowUs < this.trialUntilUs) return this.trialGain;
+    const windowUs = this.rateWindowUs(srttUs);
+    if (nowUs >= this.trialJudgedUs) {
+      this.trialJudgedUs = Number.POSITIVE_INFINITY;
+      if (this.capacity > TRIAL_WON * this.trialFrom) {
+        this.trialGain = TRIAL_AGAIN_GAIN;
+        this.trialNextUs = nowUs;
+      } else {
+        // What it has put into the queue, if it was too much.
+        const queuedUs = this.delay.lastQueueUs;
+        const tooMuchUs = windowUs * (this.trialGain - 1);
+        const wasTooMuch = queuedUs > target + tooMuchUs / 2;
+        if (wasTooMuch) this.drainUntilUs = Math.max(this.drainUntilUs, nowUs + tooMuchUs / (1 - DRAIN_GAIN));
+        this.trialGain = TRIAL_GAIN;
+        this.trialNextUs = nowUs + (wasTooMuch ? TRIAL_EVERY_US : windowUs);
+      }
+    }
+    if (nowUs < this.trialNextUs || this.trialJudgedUs < Number.POSITIVE_INFINITY || this.delivery.limited) return 0;
+    if (this.loss.excess > LOSS_NO_PROBE || this.queueUs > 2 * target + HEAVY_US || nowUs < this.drainUntilUs) return 0;
+    this.trialFrom = this.capacity;
+    this.trialUntilUs = nowUs + windowUs;
+    this.trialJudgedUs = this.trialUntilUs + srttUs;
+    return this.trialGain;
+  }
+
   /** Takes the present delay for the base when a queue that we starve does not shrink. */
   private watchBase(gain: number, nowUs: number): void {
     if (gain > 0.85 || this.queueUs < this.stuckQueueUs * 0.8) {
@@ -350,97 +392,31 @@ export class RateControl {
 
   /** Whether the queue has hardly shrunk although we sent less than the link carries and all of it arrived: then it is no queue of ours. */
   private isNotOurs(): boolean {
-    return this.queueUs > KEPT * this.drainFromUs && !this.grows && this.rate > 0;
+    return this.queueUs > KEPT * this.drainFromUs && !this.delivery.grows && this.delivery.rate > 0;
   }
 
   private rebase(nowUs: number): void {
-    this.baseUs = this.delayUs;
-    this.baseBeforeUs = this.delayUs;
-    this.baseSinceUs = nowUs;
-    this.queueUs = 0;
+    this.delay.rebase(nowUs);
     this.stuckSinceUs = nowUs;
   }
 
-  private endRound(): void {
-    const total = this.roundAcked + this.roundLost;
-    this.lossRate = total > 10 * FULL_DATAGRAM_BYTES ? this.roundLost / total : this.lossRate * 0.5;
-    this.roundAcked = 0;
-    this.roundLost = 0;
+  private noteCut(): void {
+    this.capacityBeforeCut = this.capacity;
+    this.loss.noteCut();
   }
 
-  private noteDelay(owdUs: number, srttUs: number, nowUs: number): void {
-    if (nowUs - this.baseSinceUs > BASE_HALF_WINDOW_US) {
-      this.baseBeforeUs = this.baseUs;
-      this.baseUs = owdUs;
-      this.baseSinceUs = nowUs;
-    } else if (owdUs < this.baseUs) this.baseUs = owdUs;
-    if (nowUs - this.standingSinceUs > this.standingWindowUs(srttUs) / 2) {
-      // The first guess, where it is too much, makes a queue that comes and goes: no unrest of the link.
-      if (this.mode !== STARTUP || this.queueUs < TARGET_US) this.noteUnrest(this.standingUs);
-      else this.lastStandingUs = Number.NaN;
-      this.standingBeforeUs = this.standingUs;
-      this.standingUs = owdUs;
-      this.standingSinceUs = nowUs;
-    } else if (owdUs < this.standingUs) this.standingUs = owdUs;
-    this.delayUs = Math.min(this.standingUs, this.standingBeforeUs);
-    this.queueUs = Math.max(0, this.delayUs - Math.min(this.baseUs, this.baseBeforeUs));
-  }
-
-  /** The mean step from one window's least delay to the next one's: what the link does to the delay by itself. */
-  private noteUnrest(standingUs: number): void {
-    const step = Math.abs(standingUs - this.lastStandingUs);
-    // (Not so when there is no last one: NaN.)
-    if (step < MAX_TARGET_US) this.jitterUs += (step - this.jitterUs) / 16;
-    this.lastStandingUs = standingUs;
-  }
-
-  private standingWindowUs(srttUs: number): number {
-    return Math.max(10_000, Math.min(srttUs, 100_000));
+  /** The loss is the link's own: what the capacity was, before less was sent because of it, holds. */
+  private takeCutBack(): void {
+    if (this.capacityBeforeCut > this.peaks[this.peak]) this.peaks[this.peak] = this.capacityBeforeCut;
   }
 
   private rateWindowUs(srttUs: number): number {
-    return Math.min(MAX_RATE_WINDOW_US, Math.max(srttUs, RATE_WINDOW_US, RATE_WINDOW_JITTERS * this.jitterUs));
+    return Math.min(MAX_RATE_WINDOW_US, Math.max(srttUs, RATE_WINDOW_US, RATE_WINDOW_JITTERS * this.unrestUs));
   }
 
   private targetUs(): number {
     const least = Math.max(TARGET_US, (TARGET_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
-    return Math.max(least, Math.min(MAX_TARGET_US, TARGET_US + JITTER_GAIN * this.jitterUs));
-  }
-
-  /** Notes a checkpoint and measures over the last `windowUs` of the receiver's clock. */
-  private measure(arrivalUs: number, sentUs: number, windowUs: number): void {
-    const { arrivals, sent, deliveredAt } = this;
-    // A newest checkpoint that is closer to the one before it than the grain is moved, not followed.
-    if (this.checkpoints >= 2) {
-      const before = arrivals[(this.checkpoints - 2) % CHECKPOINTS];
-      if (arrivals[(this.checkpoints - 1) % CHECKPOINTS] - before < windowUs / GRAIN) this.checkpoints--;
-    }
-    const newest = this.checkpoints++;
-    const n = newest % CHECKPOINTS;
-    arrivals[n] = arrivalUs;
-    sent[n] = sentUs;
-    deliveredAt[n] = this.delivered;
-    if (this.oldest < newest - CHECKPOINTS + 1) this.oldest = newest - CHECKPOINTS + 1;
-    while (this.oldest < newest) {
-      const next = (this.oldest + 1) % CHECKPOINTS;
-      if (arrivalUs - arrivals[next] < windowUs || this.delivered - deliveredAt[next] < RATE_LEAST_BYTES) break;
-      this.oldest++;
-    }
-    const o = this.oldest % CHECKPOINTS;
-    const bytes = this.delivered - deliveredAt[o];
-    const arrivalSpan = arrivalUs - arrivals[o];
-    const sentSpan = sentUs - sent[o];
-    if (arrivalSpan < windowUs / 2 || sentSpan <= 0 || bytes < RATE_LEAST_BYTES) {
-      this.rate = 0;
-      this.sendRate = 0;
-      this.grows = false;
-      this.limited = true;
-      return;
-    }
-    this.rate = bytes / arrivalSpan;
-    this.sendRate = bytes / sentSpan;
-    this.grows = arrivalSpan - sentSpan > Math.max(GROWTH * sentSpan, JITTER_GAIN * this.jitterUs);
-    this.limited = this.starvedUs > sent[o];
+    return Math.max(least, Math.min(MAX_TARGET_US, TARGET_US + this.unrestUs));
   }
 
   private clamp(rate: number): number {

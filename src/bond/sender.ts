@@ -135,8 +135,8 @@ export class Sender {
       const path = this.paths[id];
       if (path === undefined || path.state === 'closed' || !path.hasEndpoint) continue;
       const isTold = this.closing || this.closedMask !== 0 || this.steering.configDueUs <= nowUs;
-      if (path.ackDue || path.pingDue || (path.isUp && isTold)) {
-        const via = path.ackDue && !path.isUp && !path.pingDue ? (bestUp(this.paths) ?? path) : path;
+      if (path.arrivals.isDue || path.pingDue || (path.isUp && isTold)) {
+        const via = path.arrivals.isDue && !path.isUp && !path.pingDue ? (bestUp(this.paths) ?? path) : path;
         this.writeControl(out, bufferAt, via, path, session, nowUs);
         return true;
       }
@@ -338,13 +338,13 @@ export class Sender {
     const limit = start + CONTROL_BYTES;
     let at = start;
     let kind = 0;
-    if (path.ackDue) {
-      const count = path.readArrivals(this.ranges);
+    if (path.arrivals.isDue) {
+      const count = path.arrivals.read(this.ranges);
       if (count > 0) {
-        const delayUs = nowUs - path.largestArrivalUs;
-        at = writeAck(view, at, limit, path.id, delayUs, path.largestArrivalUs, this.ranges, count);
+        const delayUs = nowUs - path.arrivals.largestUs;
+        at = writeAck(view, at, limit, path.id, delayUs, path.arrivals.largestUs, this.ranges, count);
       }
-      path.noteAckSent();
+      path.arrivals.noteSent();
     }
     if (via.pingDue) {
       via.pingDue = false;

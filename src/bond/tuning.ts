@@ -2,9 +2,10 @@
  * What follows from all paths of a bond together: the inner MTU, the best path for a control datagram, and what the queues should allow for.
  */
 import { DATA_OVERHEAD_BYTES } from '../wire/header.ts';
+import { MAX_ACK_DELAY_US } from './arrivals.ts';
 import type { Grouper } from './grouper.ts';
 import type { Lanes } from './lanes.ts';
-import { MAX_ACK_DELAY_US, type Path } from './path.ts';
+import type { Path } from './path.ts';
 import { MAX_PACKET_BYTES } from './pool.ts';
 import type { FlowQueue } from './queue.ts';
 import type { ReorderBuffer } from './reorder.ts';
@@ -71,7 +72,7 @@ function tuneQueue(paths: Paths, mask: number, queue: FlowQueue): boolean {
   for (const p of paths) {
     if (p === undefined || !p.isUp || p.standby || (mask & (1 << p.id)) === 0) continue;
     least = Math.min(least, p.rate.delayUs);
-    most = Math.max(most, p.rate.delayUs);
+    most = Math.max(most, p.rate.lateUs);
     fastest = Math.min(fastest, p.minRttUs);
     capacity += p.rate.capacity;
     if (!p.rate.settled) settled = false;

@@ -180,12 +180,12 @@ test('what a path acknowledges has come, and all that came lately is acknowledge
           // A step of 0 repeats an old number, if that is still missing.
           const pn = step === 0 ? Math.max(0, top - (i % 50)) : top + step - 1;
           top = Math.max(top, pn + 1);
-          if (!path.replay.accept(pn)) return;
+          if (!path.arrivals.replay.accept(pn)) return;
           arrived.add(pn);
           path.noteArrival(pn, 100, true, i * 1000);
           if (every !== 0 && i % every !== 0) return;
-          const n = path.readArrivals(out);
-          path.noteAckSent();
+          const n = path.arrivals.read(out);
+          path.arrivals.noteSent();
           assert.ok(n >= 1 && n <= 32);
           assert.equal(out[1], top - 1, 'the largest is the largest');
           for (let r = 0; r < n; r++) {

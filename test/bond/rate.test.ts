@@ -86,10 +86,11 @@ class Line {
     while (this.flight.length > 0 && this.flight[0].arrivalUs + this.o.oneWayUs <= this.nowUs) {
       const packet = this.flight.shift() as { sentUs: number; arrivalUs: number; lost: boolean };
       if (packet.lost) {
-        this.rate.handleLost(DATAGRAM);
+        this.rate.loss.noteLost();
         this.dropped++;
         continue;
       }
+      this.rate.loss.noteAcked();
       bytes += DATAGRAM;
       this.delivered += DATAGRAM;
       last = packet;

@@ -36,6 +36,18 @@ const CASES: { name: string; links: SimLink[]; bar: number; pingMs: number }[] =
     bar: 0.9,
     pingMs: 40,
   },
+  {
+    name: '50 at 6 ms + 30 at 45 ms with 40 ms of jitter',
+    links: [link(50, 50, 6), link(30, 30, 45, { jitterUs: 40_000, queueUs: 200_000 })],
+    bar: 0.9,
+    pingMs: 90,
+  },
+  {
+    name: '30 and 20 with 25 ms of jitter on both',
+    links: [link(30, 30, 25, { jitterUs: 20_000 }), link(20, 20, 30, { jitterUs: 25_000 })],
+    bar: 0.9,
+    pingMs: 150,
+  },
   { name: '1 + 1', links: [link(1, 1, 10), link(1, 1, 10)], bar: 0.9, pingMs: 90 },
 ];
 
@@ -105,4 +117,46 @@ test('who only acknowledges keeps what is known of the way back', () => {
   for (const path of pair.router.peer.bond.paths) {
     if (path !== undefined) assert.ok(path.rate.capacity * 8 > 3, `${path.rate.capacity * 8} Mbit/s`);
   }
+});
+
+test('a poisoned link is ejected by itself, costs nothing, and is used again when it is clean', () => {
+  for (const isUp of [false, true]) {
+    const links = [link(30, 30, 10), link(30, 30, 10)];
+    const pair = new Pair({ links });
+    const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: START_US });
+    const call = new UdpStream(pair, isUp, 2, 2, 200, 20_000);
+    pair.run(WARM_US);
+    for (const model of [pair.up[1], pair.down[1]]) model.set({ lossRate: 0.3 });
+    const ends = [pair.router, pair.server];
+    pair.runUntil(() => ends[isUp ? 0 : 1].peer.bond.paths[1]?.state === 'lossy', 2 * SECOND);
+    pair.run(pair.nowUs + SECOND);
+    call.sinceUs = pair.nowUs;
+    const before = tcp.goodputBytes;
+    pair.run(pair.nowUs + 3 * SECOND);
+    const alone = ((tcp.goodputBytes - before) * 8) / 3 / (30e6 * (1392 / 1500));
+    assert.ok(alone > 0.95, `${alone} of the link that is left`);
+    assert.ok(call.longestGapUs < 60_000, `call ${call.longestGapUs} µs`);
+    for (const model of [pair.up[1], pair.down[1]]) model.set({ lossRate: 0 });
+    pair.runUntil(() => pair.isUp, 5 * SECOND);
+    pair.run(pair.nowUs + SECOND);
+    const again = tcp.goodputBytes;
+    pair.run(pair.nowUs + 3 * SECOND);
+    const both = ((tcp.goodputBytes - again) * 8) / 3 / (60e6 * (1392 / 1500));
+    assert.ok(both > 0.95, `${both} of both`);
+    call.stop();
+    pair.run(pair.nowUs + SECOND);
+    assert.equal(call.received, call.sent);
+  }
+});
+
+test('a poisoned link is used all the same when it is the only one', () => {
+  const pair = new Pair({ links: [link(30, 30, 10), link(30, 30, 10)] });
+  const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US });
+  pair.run(WARM_US);
+  pair.down[1].set({ lossRate: 0.3 });
+  pair.runUntil(() => pair.server.peer.bond.paths[1]?.state === 'lossy', 2 * SECOND);
+  pair.cut(0);
+  const before = tcp.goodputBytes;
+  pair.run(pair.nowUs + 3 * SECOND);
+  assert.ok(tcp.goodputBytes > before + 100_000);
 });

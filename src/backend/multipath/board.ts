@@ -48,7 +48,7 @@ export const PATH_FIELDS = [
 ] as const;
 
 /** Path states by number; 0 stands for a path that does not exist. */
-export const STATES = ['', 'closed', 'waiting', 'up', 'suspect', 'down'] as const;
+export const STATES = ['', 'closed', 'waiting', 'up', 'suspect', 'down', 'lossy'] as const;
 
 const RECORD = BOND_FIELDS.length + MAX_PATHS * PATH_FIELDS.length;
 

@@ -1,0 +1,81 @@
+/**
+ * What has arrived on one path, and when the other end is told: the ranges of its ACKs (docs/protocol.md §4.2).
+ *
+ *   datagram ─▶ replay window ─▶ note ─▶ due: at once for a PING or a gap, after 32 datagrams, or after a quarter of a round trip
+ */
+import { ReplayWindow } from '../wire/replay.ts';
+
+/** The longest that the peer waits before it acknowledges. Source: docs/protocol.md §4.2. */
+export const MAX_ACK_DELAY_US = 10_000;
+const MIN_ACK_DELAY_US = 1_000;
+/** An acknowledgement goes out after this many datagrams at the latest. */
+const ACK_EVERY = 32;
+/** Ranges of an ACK. */
+const MOST_RANGES = 32;
+/** An ACK reaches down so far at least, and at most. */
+const REPEATED = 64;
+const MOST_NUMBERS = 4096;
+
+/** The packet numbers that came, and the acknowledgement that is due for them. */
+export class Arrivals {
+  readonly replay = new ReplayWindow();
+  isDue = false;
+  deadlineUs = Number.POSITIVE_INFINITY;
+  /** When the largest packet number came. */
+  largestUs = 0;
+
+  private unacked = 0;
+  private readonly ackedLargest = new Float64Array(4).fill(-1);
+  private count = 0;
+
+  /** A datagram was authenticated. `eliciting`: the peer wants to hear of it. */
+  note(packetNumber: number, eliciting: boolean, srttUs: number, nowUs: number): void {
+    if (packetNumber === this.replay.largest) this.largestUs = nowUs;
+    if (!eliciting) return;
+    if (this.unacked++ === 0) {
+      this.deadlineUs = nowUs + Math.max(MIN_ACK_DELAY_US, Math.min(MAX_ACK_DELAY_US, srttUs / 4));
+    }
+    if (this.unacked >= ACK_EVERY) this.isDue = true;
+  }
+
+  /** The ranges to acknowledge, as pairs of whole numbers, newest first. Returns how many; 0 when nothing has come. Shape: `out` holds 64 numbers. */
+  read(out: Float64Array): number {
+    const { replay } = this;
+    let pn = replay.largest;
+    if (pn < 0) return 0;
+    // Far enough down to repeat what the last four ACKs said, should they be lost, and no further.
+    const floor = Math.max(0, Math.min(this.ackedLargest[this.count & 3], pn - REPEATED), pn - MOST_NUMBERS);
+    let n = 0;
+    while (pn >= floor && n < MOST_RANGES) {
+      const top = pn;
+      while (pn >= floor && !replay.mayAccept(pn)) pn--;
+      out[2 * n] = pn + 1;
+      out[2 * n + 1] = top;
+      n++;
+      while (pn >= floor && replay.mayAccept(pn)) pn--;
+    }
+    return n;
+  }
+
+  /** An ACK has been written. */
+  noteSent(): void {
+    this.ackedLargest[this.count & 3] = this.replay.largest;
+    this.count++;
+    this.cancel();
+    this.unacked = 0;
+  }
+
+  /** Nothing is acknowledged for now. */
+  cancel(): void {
+    this.isDue = false;
+    this.deadlineUs = Number.POSITIVE_INFINITY;
+  }
+
+  /** The numbers begin again at 0. */
+  reset(): void {
+    this.replay.reset();
+    this.cancel();
+    this.unacked = 0;
+    this.ackedLargest.fill(-1);
+  }
+}
