@@ -54,7 +54,7 @@ export async function printNewInvitation(
 
 /** Black on white whatever the terminal's colours are; two rows of the code are one line. */
 export function printQr(text: string): string {
-  const { data, size } = encode(text, { ecc: 'L', border: 2 });
+  const { data, size } = encode(text, { ecc: 'L', border: 4 });
   const lines: string[] = [];
   for (let y = 0; y < size; y += 2) {
     const row = data[y].map((top, x) => {

@@ -27,6 +27,7 @@ import { type Invitation, parseInvitation } from '../pki/invitation.ts';
 import type { LinkFacts } from '../plan/facts.ts';
 import type { InnerAddresses, JoinVerdict } from '../wire/join.ts';
 import { confirm, needRoot, wrongMachine } from './as-root.ts';
+import { readStdin } from './keys.ts';
 import { waitForLinks } from './links-stand.ts';
 import { printStarted } from './server-init.ts';
 import { printTable } from './table.ts';
@@ -44,6 +45,8 @@ export interface JoinOptions extends GlobalOptions {
 }
 
 const COMMAND = 'yoke join';
+/** An invitation is shorter, also with line breaks in it. */
+const STDIN_LIMIT_BYTES = 4096;
 /** Of the measurement at the end, each way. */
 const TEST_SECONDS = 5;
 
@@ -51,7 +54,10 @@ const say = (text: string) => void process.stdout.write(`${text}\n`);
 
 /** Makes this machine a router of the bond that it is invited to. */
 export async function join(text: string | undefined, options: JoinOptions): Promise<number> {
-  const invitation = text === undefined ? undefined : parseInvitation(text);
+  // the words of a command can be read by everybody on this machine
+  process.title = COMMAND;
+  const line = text === '-' ? await readStdin(STDIN_LIMIT_BYTES) : text;
+  const invitation = line === undefined ? undefined : parseInvitation(line);
   needRoot(COMMAND);
   const instance = instanceOf(options);
   const before = readText(instance.config) ?? '';

@@ -20,7 +20,7 @@ export async function genpsk(): Promise<number> {
 
 /** Reads a private key, prints its public key. */
 export async function pubkey(): Promise<number> {
-  const key = parseKey((await readStdin()).trim());
+  const key = parseKey((await readStdin(STDIN_LIMIT_BYTES)).trim());
   if (!key) {
     throw new YokeError('config', {
       where: 'stdin',
@@ -33,12 +33,13 @@ export async function pubkey(): Promise<number> {
   return 0;
 }
 
-async function readStdin(): Promise<string> {
+/** All of stdin, as far as it is not longer than what is expected there. */
+export async function readStdin(limitBytes: number): Promise<string> {
   let text = '';
   process.stdin.setEncoding('latin1');
   for await (const chunk of process.stdin) {
     text += chunk;
-    if (text.length > STDIN_LIMIT_BYTES) break;
+    if (text.length > limitBytes) break;
   }
   return text;
 }

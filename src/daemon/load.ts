@@ -20,7 +20,12 @@ function readText(file: string): string {
   } catch (error) {
     if (error instanceof YokeError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT') throw complain(file, 'none', 'write it (see docs/config.md), or name another with --config');
+    if (code === 'ENOENT')
+      throw complain(
+        file,
+        'none',
+        'make it: yoke server init on a server, yoke join on a router (docs/setup.md); or name another with --config',
+      );
     throw complain(file, code ?? 'an error', 'make it readable, or name another with --config');
   }
 }

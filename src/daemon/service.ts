@@ -6,7 +6,7 @@
  *   none      a process in the background, until the next boot; and the caller says so
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { YokeError } from '../base/error.ts';
 import { run, runWell } from '../host/run.ts';
@@ -88,10 +88,15 @@ async function bySystemd(restart: boolean): Promise<void> {
     throw notUp((await run(['journalctl', '-u', UNIT, '-n', '5', '-o', 'cat', '--no-pager'])).stdout);
 }
 
-/** The unit of the package, with this program by its whole name: it need not be in systemd's own PATH. */
+/** The unit of the package, with this program by its whole name: it need not be in systemd's own PATH, and may lie in somebody's home. */
 function unitText(): string {
-  const text = readFileSync(new URL('../../../packaging/systemd/yoke.service', import.meta.url), 'utf8');
-  return text.replace(/^ExecStart=yoke /m, `ExecStart=${program().join(' ')} `);
+  const words = program();
+  const text = readFileSync(new URL('../../../packaging/systemd/yoke.service', import.meta.url), 'utf8').replace(
+    /^ExecStart=yoke /m,
+    `ExecStart=${words.map((w) => (/^[\w./+-]+$/.test(w) ? w : JSON.stringify(w))).join(' ')} `,
+  );
+  const isAtHome = words.some((w) => /^\/(home|root|run\/user)\//.test(realpathSync(w)));
+  return isAtHome ? text.replace(/^ProtectHome=yes$/m, 'ProtectHome=read-only') : text;
 }
 
 async function byProcd(restart: boolean): Promise<void> {

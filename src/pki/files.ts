@@ -1,5 +1,15 @@
 /** Files of an authority: written whole or not at all, secrets with their mode from the first byte on. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { YokeError } from '../base/error.ts';
 
@@ -18,6 +28,8 @@ export function writeWhole(path: string, text: string, mode: number): void {
     // exclusively: what a link of another's points to is never written
     const fd = openSync(fresh, 'wx', mode);
     try {
+      // whatever the mask is
+      fchmodSync(fd, mode);
       writeSync(fd, text);
       fsyncSync(fd);
     } finally {

@@ -132,7 +132,7 @@ test('a missing file, an engine without its section', async () => {
   assert.deepEqual(missing, {
     code: 1,
     out: '',
-    err: `${join(dir, 'none')}: expected a configuration file, found none; write it (see docs/config.md), or name another with --config\n`,
+    err: `${join(dir, 'none')}: expected a configuration file, found none; make it: yoke server init on a server, yoke join on a router (docs/setup.md); or name another with --config\n`,
   });
   const openvpn = router("option engine 'openvpn'")
     .replace(/ {2}option public_key.*\n/, '')

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { end, inside, type Outcome, run } from '../../src/lab/netns.ts';
-import { type End, Program, until, Veths } from './veths.ts';
+import { type End, Program, Veths } from './veths.ts';
 
 const YOKE = [process.execPath, fileURLToPath(new URL('../../src/main.js', import.meta.url))];
 
@@ -29,6 +29,11 @@ export class Machines {
 
   private constructor(net: Veths) {
     this.net = net;
+  }
+
+  /** argv of the program, on any machine. */
+  get program(): readonly string[] {
+    return YOKE;
   }
 
   static async open(): Promise<Machines> {
@@ -96,5 +101,3 @@ export class Machines {
     await this.net.close();
   }
 }
-
-export { until };

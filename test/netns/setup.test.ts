@@ -57,7 +57,19 @@ describe('set-up', { skip: CANNOT }, () => {
     assert.match(told, /yoke join YOKE:/);
     const line = lineIn(told);
     assert.ok(!(await m.read('server', INVITATIONS)).includes(line.slice(60)));
-    const out = await m.must('router', 'join', line, '--yes');
+    // asked on a terminal: no, and then yes
+    const onTerminal = (answer: string) =>
+      m.exec('router', [
+        'sh',
+        '-c',
+        `{ sleep 1; echo ${answer}; sleep 1; } | script -qec "$0 $1 join $2" /dev/null`,
+        ...m.program,
+        line,
+      ]);
+    const no = await onTerminal('n');
+    assert.match(no.stdout, /Use these 2 links\? \[Y\/n\] [\s\S]*nothing was changed; --link DEVICE/);
+    assert.equal(await m.read('router', '/etc/yoke/private.key'), '');
+    const out = (await m.exec('router', ['sh', '-c', `echo "$2" | "$0" "$1" join - --yes`, ...m.program, line])).stdout;
     for (const says of [/^eth1 +192\.0\.2\.2/m, /^eth2 +198\.51\.100\.2/m, /this router is home, 10\.121\.111\.2/])
       assert.match(out, says);
     assert.match(out, /link eth1 stands[\s\S]*link eth2 stands|link eth2 stands[\s\S]*link eth1 stands/);
