@@ -4,6 +4,7 @@
  *   yoke.js        the program: all of src/ that the command line reaches, and the packages it uses
  *   pump.js        the worker thread of engine multipath
  *   koffi/*.node   the foreign-function library, a build for glibc and one for musl
+ *   yoke.service   the unit that `yoke server init` and `yoke join` install where systemd keeps services
  *   package.json   the version, and that .js means ECMAScript modules
  *   LICENSES       of everything that is in it
  *
@@ -67,6 +68,7 @@ export async function makeBundle({ out, arch = process.arch }) {
     `${JSON.stringify({ name, version, description, license, type: 'module' })}\n`,
   );
   copyKoffi(arch, join(out, 'koffi'));
+  copyFileSync(join(ROOT, 'packaging/systemd/yoke.service'), join(out, 'yoke.service'));
   writeFileSync(join(out, 'LICENSES'), licences(Object.keys(metafile.inputs)));
   const missing = missingWorkers(
     out,

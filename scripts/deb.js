@@ -92,6 +92,7 @@ async function layProgram(tree, arch) {
   const lib = join(tree, 'usr/lib/yoke');
   await makeBundle({ out: lib, arch });
   rmSync(join(lib, 'koffi', `musl_${arch}.node`));
+  rmSync(join(lib, 'yoke.service'));
   // Debian's own Node, whatever the PATH of the one who runs it
   const program = join(lib, 'yoke.js');
   writeFileSync(program, readFileSync(program, 'utf8').replace(/^#!.*/, '#!/usr/bin/node'));

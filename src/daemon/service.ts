@@ -8,7 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { YokeError } from '../base/error.ts';
+import { assert, YokeError } from '../base/error.ts';
 import { run, runWell } from '../host/run.ts';
 import { askControl } from './control.ts';
 import { lockHolder } from './lock.ts';
@@ -88,10 +88,15 @@ async function bySystemd(restart: boolean): Promise<void> {
     throw notUp((await run(['journalctl', '-u', UNIT, '-n', '5', '-o', 'cat', '--no-pager'])).stdout);
 }
 
+/** Where the unit lies: beside the bundle, or in the checkout above dist/src/daemon. */
+const UNIT_SOURCES = ['yoke.service', '../../../packaging/systemd/yoke.service'];
+
 /** The unit of the package, with this program by its whole name: it need not be in systemd's own PATH, and may lie in somebody's home. */
 function unitText(): string {
   const words = program();
-  const text = readFileSync(new URL('../../../packaging/systemd/yoke.service', import.meta.url), 'utf8').replace(
+  const source = UNIT_SOURCES.map((path) => new URL(path, import.meta.url)).find((url) => existsSync(url));
+  assert(source !== undefined, `none of ${UNIT_SOURCES} is there`);
+  const text = readFileSync(source, 'utf8').replace(
     /^ExecStart=yoke /m,
     `ExecStart=${words.map((w) => (/^[\w./+-]+$/.test(w) ? w : JSON.stringify(w))).join(' ')} `,
   );
