@@ -6,7 +6,8 @@
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { loadScenario, type Scenario } from '../src/lab/scenario.ts';
-import { aloneOn } from '../src/lab/timeline.ts';
+import { aloneOn, limitBps } from '../src/lab/timeline.ts';
+import { randomWorld } from '../test/sim/random-world.ts';
 import { type Findings, varied, World } from '../test/sim/world.ts';
 import { type Judged, judge, type Run } from './worlds-bars.ts';
 
@@ -18,11 +19,12 @@ export type Case = (typeof CASES)[number];
 
 interface Job {
   id: number;
+  /** Empty: one by chance. */
   world: string;
   seed: number;
   test: Case;
-  /** One of the links only. */
-  alone?: number;
+  /** One of the links only; `best`: the one that can carry most. */
+  alone?: number | 'best';
   seconds?: number;
 }
 
@@ -70,9 +72,10 @@ async function simulateWorld(crew: Crew, scenario: Scenario, world: string, opti
 }
 
 /** One life. */
-export function live(scenario: Scenario, seed: number, test: Case, seconds?: number, alone?: number): Findings {
+function live({ world: name, seed, test, seconds, alone: which }: Job): Findings {
   const [direction, kind] = test.split('.');
-  const whole = varied(scenario, seed);
+  const whole = name === '' ? randomWorld(seed) : varied(loadScenario(name), seed);
+  const alone = which === 'best' ? bestLink(whole, direction === 'up' ? 'up' : 'down') : which;
   const world = new World(alone === undefined ? whole : aloneOn(whole, alone), {
     seed,
     isUp: direction === 'up',
@@ -83,8 +86,13 @@ export function live(scenario: Scenario, seed: number, test: Case, seconds?: num
   return world.run();
 }
 
+function bestLink(scenario: Scenario, direction: 'down' | 'up'): number {
+  const carried = scenario.links.map((_, i) => limitBps(aloneOn(scenario, i), direction, 0, scenario.seconds * 1e6));
+  return carried.indexOf(Math.max(...carried));
+}
+
 /** Threads that take jobs in turn. Owns: the threads. */
-class Crew {
+export class Crew {
   readonly #threads: Worker[];
   readonly #idle: Worker[] = [];
   readonly #waiting: Job[] = [];
@@ -128,8 +136,7 @@ class Crew {
 if (!isMainThread && workerData === 'crew') {
   parentPort!.on('message', (job: Job) => {
     try {
-      const findings = live(loadScenario(job.world), job.seed, job.test, job.seconds, job.alone);
-      parentPort!.postMessage({ id: job.id, findings });
+      parentPort!.postMessage({ id: job.id, findings: live(job) });
     } catch (error) {
       parentPort!.postMessage({ id: job.id, error: `${job.world}, seed ${job.seed}: ${(error as Error).stack}` });
     }

@@ -12,8 +12,9 @@ import { limitBps } from '../src/lab/timeline.ts';
 import { allOk, type Judged, rounded } from './worlds-bars.ts';
 import { measureWorld, open } from './worlds-lab.ts';
 import { CASES, type Case, simulate } from './worlds-sim.ts';
+import { sweep } from './worlds-sweep.ts';
 
-const USAGE = `worlds.js [WORLD…] [--cases ${CASES.join(',')}] [--seconds N] [--no-alone], with --sim [--seeds N] [--from SEED] [--threads N], else [--runs N] [--no-beside]`;
+const USAGE = `worlds.js [WORLD…] [--cases ${CASES.join(',')}] [--seconds N] [--no-alone], with --sim [--seeds N | --sweep N] [--from SEED] [--threads N], else [--runs N] [--no-beside]`;
 
 interface Arguments {
   isSim: boolean;
@@ -23,6 +24,7 @@ interface Arguments {
   noAlone: boolean;
   noBeside: boolean;
   seeds: number;
+  sweep?: number;
   from: number;
   threads: number;
 }
@@ -50,6 +52,7 @@ function parseArguments(args: string[]): Arguments {
     noAlone: flag('--no-alone'),
     noBeside: !isSim && flag('--no-beside'),
     seeds: number(isSim ? '--seeds' : '--runs', isSim ? 3 : 1),
+    sweep: isSim ? number('--sweep', undefined) : undefined,
     from: isSim ? number('--from', 1) : 1,
     threads: isSim ? number('--threads', availableParallelism()) : 1,
     seconds: number('--seconds', undefined),
@@ -62,6 +65,8 @@ function parseArguments(args: string[]): Arguments {
 
 async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2));
+  const { sweep: count, from, threads, cases } = options;
+  if (count !== undefined) return (await sweep(count, from, threads, cases)) ? 0 : 1;
   // All are read before the first is run.
   const scenarios = options.worlds.map((name) => loadScenario(name));
   if (options.isSim) return runSimulation(options, scenarios);

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadScenario } from '../../src/lab/scenario.ts';
 import { Samples } from './apps.ts';
+import { randomWorld } from './random-world.ts';
 import { type Findings, varied, World, type WorldOptions } from './world.ts';
 
 function live(name: string, options: Partial<WorldOptions> = {}): Findings {
@@ -85,4 +86,17 @@ test('BBR looks for the round trip every ten seconds, CUBIC does not', () => {
   const f = world.run();
   assert.equal(Math.min(...windows.values), 4);
   assert.ok(windows.quantile(0.5) > 100 && f.share > 0.9);
+});
+
+test('worlds by chance are lived through, and their memory is bounded', () => {
+  for (let seed = 1; seed <= 8; seed++) {
+    const o = { seed, isUp: seed % 2 === 0, congestion: seed % 3 === 0 ? 'bbr' : 'cubic', flows: 1 } as const;
+    const world = new World(randomWorld(seed), o);
+    const f = world.run();
+    assert.ok(f.bps > 0 && f.share < 1.01, `${seed}: ${JSON.stringify(f)}`);
+    assert.ok(
+      f.slotsMost > 0 && f.slotsMost < world.pair.router.endpoint.pool.count / 2,
+      `${seed}: ${f.slotsMost} slots`,
+    );
+  }
 });

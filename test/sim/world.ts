@@ -72,6 +72,8 @@ export interface Findings {
   coldMs: number;
   stallMs: number;
   againMs: number;
+  /** Slots of the packet pools in use at once, the larger end's. */
+  slotsMost: number;
 }
 
 /** The scenario as this seed has it; seed 1 leaves it as it is. */
@@ -123,6 +125,7 @@ export class World {
   private readonly queries: Asking;
   private readonly voice: Voice;
   private againUs = Number.NaN;
+  private slotsMost = 0;
 
   constructor(scenario: Scenario, options: WorldOptions) {
     this.scenario = scenario;
@@ -148,6 +151,7 @@ export class World {
     this.flows = Array.from({ length: options.flows }, (_, i) => this.flow(FLOW.tcp + i, options.isUp, COLD_US + i));
     for (const flow of this.flows) flow.sinceUs = -this.beginUs;
     this.guests();
+    this.watchMemory();
     options.onWorld?.(this);
   }
 
@@ -203,6 +207,7 @@ export class World {
       coldMs: coldUs / 1e3,
       stallMs: Math.max(...flows.map((f) => f.longestStallUs)) / 1e3,
       againMs: this.againUs / 1e3,
+      slotsMost: this.slotsMost,
     };
   }
 
@@ -213,6 +218,17 @@ export class World {
   private flow(flow: number, isUp: boolean, startUs: number): TcpFlow {
     const { congestion } = this.o;
     return new TcpFlow(this.pair, { isUp, flow, bucket: flow, startUs: startUs - this.beginUs, congestion });
+  }
+
+  private watchMemory(): void {
+    const { pair } = this;
+    const look = (): void => {
+      for (const { endpoint } of [pair.router, pair.server]) {
+        this.slotsMost = Math.max(this.slotsMost, endpoint.pool.count - endpoint.pool.free);
+      }
+      pair.events.after(LOOK_US, look);
+    };
+    pair.events.after(0, look);
   }
 
   private play(): void {
