@@ -13,7 +13,7 @@ const lines = readFileSync(0, 'utf8')
   .filter((line) => line.startsWith('{'))
   .map((line) => JSON.parse(line));
 
-const valueOf = (figure) => (typeof figure === 'object' && figure !== null ? figure.value : figure);
+const figure = (f) => (typeof f === 'object' && f !== null ? f.value : f);
 const percent = (share) => (share === undefined ? '' : `${(100 * share).toFixed(1)} %`);
 const mbit = (value) => (value === undefined ? '' : value.toFixed(1));
 
@@ -30,8 +30,8 @@ function tableOfCase(test) {
       `\`${line.world}\``,
       mbit(line.limitMbit[direction]),
       mbit(f.mbit),
-      percent(valueOf(f.share ?? f.many)),
-      percent(valueOf(f.best)),
+      percent(figure(f.share ?? f.many)),
+      percent(figure(f.best)),
       `${f.pingIdleMs.toFixed(0)} → ${f.pingP95Ms.toFixed(0)} ms`,
       ...others.map((name) => mbit(line[name]?.[test]?.mbit)),
     ]);
@@ -53,16 +53,16 @@ function tableOfAll() {
     ],
   ];
   for (const line of lines) {
-    const share = (test) => percent(valueOf(line[test]?.share ?? line[test]?.many));
+    const share = (test) => percent(figure(line[test]?.share ?? line[test]?.many));
     const all = [...SINGLE, 'down.many', 'up.many'].filter((test) => line[test]);
-    const best = SINGLE.map((test) => valueOf(line[test]?.best)).filter((b) => b !== undefined);
+    const best = SINGLE.map((test) => figure(line[test]?.best)).filter((b) => b !== undefined);
     rows.push([
       `\`${line.world}\``,
       `${share('down.cubic')}, ${share('up.cubic')}`,
       `${share('down.bbr')}, ${share('up.bbr')}`,
       `${share('down.many')}, ${share('up.many')}`,
       best.length > 0 ? `× ${Math.min(...best).toFixed(2)}` : '',
-      `${Math.max(...all.map((test) => valueOf(line[test].pingMs) ?? 0)).toFixed(0)} ms`,
+      `${Math.max(...all.map((test) => figure(line[test].pingMs) ?? 0)).toFixed(0)} ms`,
       line.ok ? 'none' : String(line.missed.length),
     ]);
   }
