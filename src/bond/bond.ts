@@ -56,6 +56,7 @@ const IDLE_AFTER_US = 10_000_000;
 /** Of a path that stands by. Source: docs/protocol.md §11.3. */
 const STANDBY_KEEPALIVE_US = 5_000_000;
 /** A path that brought nothing for so long is not waited for. */
+const SILENT_US = 40_000;
 const BRINGS_US = 1_000_000;
 
 /** Whom the bond tells. */
@@ -275,7 +276,10 @@ export class Bond implements PathOwner {
       if (p.state === 'up' && nowUs - p.lastSentUs >= this.keepaliveUs(p)) p.pingDue = true;
     }
     this.nowUs = nowUs;
-    this.reorder.handleTimeout(nowUs);
+    if (nowUs >= this.reorder.pollTimeout()) {
+      this.reorder.isPatient = this.isPathSilent(nowUs);
+      this.reorder.handleTimeout(nowUs);
+    }
     this.grouper.handleTimeout(nowUs);
   }
 
@@ -380,6 +384,7 @@ export class Bond implements PathOwner {
     if (Number.isNaN(this.peerClockUs)) this.peerClockUs = reader.arrivalUs;
     else this.peerClockUs += wrapDiffUs(reader.arrivalUs, this.peerClockUs % 0x100000000);
     path.handleAck(ranges, count, reader.delayUs, this.peerClockUs, nowUs);
+    for (const p of this.paths) if (p !== undefined && p !== path) p.othersProgressUs = nowUs;
     this.retune(nowUs);
   }
 
@@ -403,6 +408,16 @@ export class Bond implements PathOwner {
     }
     this.reorder.upMask = mask;
     retune(this.paths, this.steering, this.lanes, this.reorder, this.grouper, this.groups);
+  }
+
+  /** Whether a path that brought packets within the last second has not for a moment. */
+  private isPathSilent(nowUs: number): boolean {
+    for (const p of this.paths) {
+      if (p === undefined || p.state === 'closed') continue;
+      const agoUs = nowUs - p.lastDataUs;
+      if (agoUs > SILENT_US && agoUs < BRINGS_US) return true;
+    }
+    return false;
   }
 
   private newPath(id: number): Path {

@@ -27,6 +27,10 @@ const MIN_PTO_US = 30_000;
 const INITIAL_RTT_US = 100_000;
 const DOWN_AFTER_PTOS = 3;
 const DOWN_AFTER_US = 150_000;
+/** Probes of a path that is not heard: often at first, since most silences are short. */
+const SUSPECT_PROBE_US = 20_000;
+const SHORT_DOWN_US = 3_000_000;
+const SHORT_DOWN_PROBE_US = 50_000;
 const DOWN_PROBE_US = 200_000;
 /** A lossy path is probed so often: some sixty probes say that it is clean. */
 const LOSSY_PROBE_US = 25_000;
@@ -34,6 +38,8 @@ const LOSSY_PROBE_US = 25_000;
 const LOSSY_SILENT_US = 1_000_000;
 const LONG_DOWN_US = 30_000_000;
 const LONG_DOWN_PROBE_US = 1_000_000;
+/** So long nothing must have come, on a path that is busy, while others go on; twice that, and it is silent. */
+const SILENT_LEAST_US = 15_000;
 /** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
 const SUSPECT_IN_FLIGHT = 3;
 /** So many large datagrams in flight when a path fell silent, and an answer to a small one so soon, look like a smaller MTU. */
@@ -89,6 +95,8 @@ export class Path {
   standby = false;
   /** Its quota is used up. */
   unwanted = false;
+  /** When another path of the bond was last acknowledged something: the peer lives. */
+  othersProgressUs = Number.NEGATIVE_INFINITY;
   /** When it last brought a packet. */
   lastDataUs = Number.NEGATIVE_INFINITY;
 
@@ -293,9 +301,7 @@ export class Path {
     if (this.state === 'closed') return Number.POSITIVE_INFINITY;
     let t = Math.min(this.arrivals.deadlineUs, this.lossUs, this.nextProbeUs);
     if (this.state === 'up') t = Math.min(t, this.mtu.pollTimeout());
-    if (this.isUp) {
-      if (this.inFlightEliciting > 0) t = Math.min(t, this.lastProgressUs + this.ptoUs());
-    }
+    if (this.isUp && this.inFlightEliciting > 0) t = Math.min(t, this.silentUs());
     return t;
   }
 
@@ -303,9 +309,7 @@ export class Path {
     if (this.state === 'closed') return;
     if (nowUs >= this.arrivals.deadlineUs) this.arrivals.isDue = true;
     if (nowUs >= this.lossUs) this.findLost(nowUs);
-    if (this.isUp) {
-      if (this.inFlightEliciting > 0 && nowUs >= this.lastProgressUs + this.ptoUs()) this.handlePto(nowUs);
-    }
+    if (this.isUp && this.inFlightEliciting > 0 && nowUs >= this.silentUs()) this.handlePto(nowUs);
     if (nowUs >= this.nextProbeUs) this.probe(nowUs);
   }
 
@@ -313,6 +317,20 @@ export class Path {
   ptoUs(): number {
     const once = this.srttUs + Math.max(4 * this.rttvarUs, 1_000) + MAX_ACK_DELAY_US;
     return Math.max(MIN_PTO_US, once) * 2 ** Math.min(this.ptoCount, 4);
+  }
+
+  /**
+   * When the probe time-out is over: counted from the last progress, since a peer that sleeps for a moment must not look like a dead path. While another
+   * path makes progress it is not asleep; then the oldest datagram's own time counts, which is a round trip earlier on a busy path.
+   */
+  private silentUs(): number {
+    const patientUs = this.lastProgressUs + this.ptoUs();
+    if (this.ptoCount > 0 || this.othersProgressUs < this.lastProgressUs + SILENT_LEAST_US) return patientUs;
+    const lateUs = this.rate.lateUs - this.rate.delayUs;
+    let oldest = this.front;
+    while (oldest < this.nextPacketNumber && this.sentState[oldest & MASK] !== IN_FLIGHT) oldest++;
+    const oldestUs = this.sentUs[oldest & MASK];
+    return Math.min(patientUs, Math.max(oldestUs + this.ptoUs(), this.lastProgressUs + 2 * SILENT_LEAST_US + lateUs));
   }
 
   private handlePto(nowUs: number): void {
@@ -331,7 +349,7 @@ export class Path {
       if (this.sentState[pn & MASK] === IN_FLIGHT && this.sentBytes[pn & MASK] > BASE_MTU) this.silentLarge++;
     }
     this.surrender(nowUs);
-    this.nextProbeUs = nowUs + Math.min(this.ptoUs(), DOWN_PROBE_US);
+    this.nextProbeUs = nowUs + SUSPECT_PROBE_US;
     this.setState('suspect', nowUs);
   }
 
@@ -344,12 +362,15 @@ export class Path {
     }
     this.ptoCount++;
     if (this.state === 'suspect') {
-      this.nextProbeUs = nowUs + MIN_PTO_US * 2 ** Math.min(this.ptoCount, 3);
+      this.nextProbeUs = nowUs + SUSPECT_PROBE_US;
       const silentUs = nowUs - this.suspectSinceUs;
       if (this.ptoCount > DOWN_AFTER_PTOS && silentUs > Math.max(DOWN_AFTER_US, this.srttUs))
         this.setState('down', nowUs);
     } else {
-      this.nextProbeUs = nowUs + (nowUs - this.suspectSinceUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : DOWN_PROBE_US);
+      const silentUs = nowUs - this.suspectSinceUs;
+      this.nextProbeUs =
+        nowUs +
+        (silentUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : silentUs > SHORT_DOWN_US ? DOWN_PROBE_US : SHORT_DOWN_PROBE_US);
     }
     // What a dead path still has in flight are probes; they would fill the ring.
     this.surrender(nowUs);

@@ -4,6 +4,8 @@
  *
  *   first later packet came ──▶ every up path has brought a later one ──▶ a resend would have come
  *           deadline: spread of the paths + resend time              deadline: resend time from here
+ *
+ * While a path that brought packets just now is silent, what it carried is being sent again over the others, or it comes back: half a second is waited.
  */
 import { seqDiff } from '../wire/header.ts';
 import { NONE, type PacketPool } from './pool.ts';
@@ -11,6 +13,8 @@ import { BUCKETS } from './queue.ts';
 
 /** Most packets held for one peer; at the limit the bucket that has waited longest gives up its gap. Source: docs/protocol.md §9. */
 export const HELD_LIMIT = 4096;
+/** What is waited for a silent path, from the gap's beginning. */
+const PATIENCE_US = 500_000;
 /** How many sequence numbers behind the expected one are remembered as skipped, so that a late packet is told from a repetition. */
 const MEMORY = 128;
 const SEQUENCE_MASK = 0xfffff;
@@ -29,6 +33,8 @@ export class ReorderBuffer {
   spreadUs = 20_000;
   /** Time a resend needs to be asked for and to arrive, µs. */
   resendUs = 50_000;
+  /** Whether a path that brought packets just now is silent. */
+  isPatient = false;
   /** Bit mask of the paths that are up. */
   upMask = 0;
 
@@ -38,6 +44,7 @@ export class ReorderBuffer {
   private readonly head = new Int32Array(BUCKETS).fill(NONE);
   private readonly tail = new Int32Array(BUCKETS).fill(NONE);
   private readonly deadlineUs = new Float64Array(BUCKETS);
+  private readonly openedUs = new Float64Array(BUCKETS);
   private readonly laterMask = new Uint8Array(BUCKETS);
   private readonly missing = new Uint32Array((BUCKETS * MEMORY) / 32);
   /** Buckets with a gap, in no order, and where each stands in that list. */
@@ -75,7 +82,7 @@ export class ReorderBuffer {
       return;
     }
     this.held++;
-    if (this.gapIndex[b] === NONE) this.openGap(b, nowUs + this.spreadUs + this.resendUs);
+    if (this.gapIndex[b] === NONE) this.openGap(b, nowUs);
     this.laterMask[b] |= 1 << path;
     if ((this.upMask & ~this.laterMask[b]) === 0) this.hasten(b, nowUs + this.resendUs);
     if (this.held > HELD_LIMIT) this.giveUpOldest(nowUs);
@@ -100,6 +107,10 @@ export class ReorderBuffer {
     if (nowUs < this.earliestUs) return;
     for (let i = this.gapCount - 1; i >= 0; i--) {
       const b = this.gaps[i];
+      const patientUs = this.openedUs[b] + PATIENCE_US;
+      if (this.isPatient && this.deadlineUs[b] <= nowUs && nowUs < patientUs) {
+        this.deadlineUs[b] = Math.min(patientUs, nowUs + this.resendUs);
+      }
       while (this.gapIndex[b] !== NONE && this.deadlineUs[b] <= nowUs) this.giveUp(b, nowUs);
     }
     this.findEarliest();
@@ -193,6 +204,7 @@ export class ReorderBuffer {
       this.closeGap(b);
     } else {
       const sinceUs = Math.min(nowUs, pool.queuedUs[slot]);
+      this.openedUs[b] = sinceUs;
       this.deadlineUs[b] = sinceUs + this.spreadUs + this.resendUs;
       this.hasten(b, this.deadlineUs[b]);
     }
@@ -218,7 +230,9 @@ export class ReorderBuffer {
     this.giveUp(oldest, nowUs);
   }
 
-  private openGap(b: number, deadlineUs: number): void {
+  private openGap(b: number, nowUs: number): void {
+    const deadlineUs = nowUs + this.spreadUs + this.resendUs;
+    this.openedUs[b] = nowUs;
     this.gapIndex[b] = this.gapCount;
     this.gaps[this.gapCount++] = b;
     this.laterMask[b] = 0;

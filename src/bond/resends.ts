@@ -15,6 +15,8 @@ const SKIPS = 32;
 export class Resends {
   /** Packets waiting to be sent again. */
   length = 0;
+  /** And their bytes. */
+  bytes = 0;
   /** Packets given up since the start. */
   abandoned = 0;
   /** Packets given up that the peer has not been told of. */
@@ -48,6 +50,7 @@ export class Resends {
     else pool.next[this.tail] = slot;
     this.tail = slot;
     this.length++;
+    this.bytes += pool.length[slot];
   }
 
   /** The next to send, after what need not be sent again has been taken out; NONE if there is none. The slot stays the queue's. */
@@ -73,6 +76,7 @@ export class Resends {
     pool.next[slot] = NONE;
     pool.flags[slot] &= ~(FLAG_RESENDING | FLAG_CANCELLED);
     this.length--;
+    this.bytes -= pool.length[slot];
   }
 
   /** Gives a packet up: its slot is freed, and its number, if it has one, is to be skipped. */
@@ -105,6 +109,7 @@ export class Resends {
     this.head = NONE;
     this.tail = NONE;
     this.length = 0;
+    this.bytes = 0;
     this.skips = 0;
   }
 }

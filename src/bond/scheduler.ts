@@ -21,7 +21,8 @@ export interface Choice {
 }
 
 /**
- * Chooses among the paths of `mask` that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, or a resend, which waits for the earliest path.
+ * Chooses among the paths of `mask` that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, which waits for the earliest path.
+ * `queuedBytes`: what is to be sent, from this packet on.
  * `wakeUs` is Infinity when only an acknowledgement can open a window.
  */
 export function choosePath(

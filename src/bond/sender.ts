@@ -160,7 +160,9 @@ export class Sender {
     if (copies.path !== undefined && this.pollCopies(out, bufferAt, session, nowUs)) return true;
     for (let slot = resends.peek(nowUs); slot !== NONE; slot = resends.peek(nowUs)) {
       const lane = lanes.of(pool.bucket[slot]);
-      if (this.isPathFound(lane, slot, true, nowUs)) {
+      if (this.isPathFound(lane, slot, false, resends.bytes, nowUs)) {
+        // Each goes where it is sent from now on; none is before another.
+        this.choice.depthBytes = 0;
         this.sendRun(out, bufferAt, lane, slot, true, session, nowUs);
         return true;
       }
@@ -186,7 +188,7 @@ export class Sender {
     // One run's copies at a time: the slower path bounds what the class can carry.
     if (this.copies.path !== undefined && this.steering.isRedundant(lane)) return false;
     let slot = queue.peek(nowUs);
-    while (slot !== NONE && !this.isPathFound(lane, slot, queue.sparse, nowUs)) {
+    while (slot !== NONE && !this.isPathFound(lane, slot, queue.sparse, queue.bytes, nowUs)) {
       if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], this.pool.length[slot])) return false;
       // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
       this.tooLarge++;
@@ -208,9 +210,9 @@ export class Sender {
   }
 
   /** Fills `choice`, and notes when to ask again if no path may take the packet now. */
-  private isPathFound(lane: Lane, slot: number, urgent: boolean, nowUs: number): boolean {
+  private isPathFound(lane: Lane, slot: number, urgent: boolean, waitingBytes: number, nowUs: number): boolean {
     const { choice } = this;
-    this.steering.choose(lane, this.pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, nowUs, choice);
+    this.steering.choose(lane, this.pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, waitingBytes, nowUs, choice);
     if (choice.path !== undefined) return true;
     if (choice.wakeUs < this.wakeUs) this.wakeUs = choice.wakeUs;
     return false;

@@ -110,17 +110,17 @@ export class Steering {
   }
 
   /**
-   * The path for a packet of this lane: `out` as `choosePath` fills it. `urgent`: a sparse flow's packet, or a resend, which wait for the path
-   * that brings them first.
+   * The path for a packet of this lane: `out` as `choosePath` fills it. `urgent`: a sparse flow's packet, which waits for the path
+   * that brings it first. `waitingBytes`: what is to be sent, from this packet on.
    */
-  choose(lane: Lane, sizeBytes: number, urgent: boolean, nowUs: number, out: Choice): void {
+  choose(lane: Lane, sizeBytes: number, urgent: boolean, waitingBytes: number, nowUs: number, out: Choice): void {
     const { paths } = this;
     const c = lane.klass;
     const mode = this.said.mode[c];
     if (mode === MODE_WEIGHTED) this.weighted.choose(paths, this.carriers[c], this.said.weight, sizeBytes, nowUs, out);
     else if (mode === MODE_REDUNDANT) choosePath(paths, this.carriers[c], sizeBytes, true, 0, nowUs, out);
     else if (this.hasCosts && this.spills[c].levels > 1) this.chooseByCost(lane, sizeBytes, urgent, nowUs, out);
-    else choosePath(paths, this.carriers[c], sizeBytes, urgent, lane.queue.bytes, nowUs, out);
+    else choosePath(paths, this.carriers[c], sizeBytes, urgent, waitingBytes, nowUs, out);
   }
 
   /** Where the copy goes of what leaves by `first`; undefined: there is no other path, or the mode has no copies. */

@@ -203,3 +203,46 @@ test('what a path acknowledges has come, and all that came lately is acknowledge
     { numRuns: 500 },
   );
 });
+
+test('a busy path that falls silent while others go on is suspect a round trip earlier than one whose peer may be asleep', () => {
+  const rttUs = 100_000;
+  const silentAfter = (others: boolean): number => {
+    const { path, states, ack, send } = makePath();
+    path.open(1500, 0);
+    let nowUs = 0;
+    const sentUs: number[] = [];
+    let acked = 0;
+    // A datagram a millisecond, each acknowledged a round trip later, for a second.
+    for (; nowUs < 1e6; nowUs += 1_000) {
+      send(1200, nowUs);
+      sentUs.push(nowUs);
+      while (acked < sentUs.length && sentUs[acked] + rttUs <= nowUs) acked++;
+      if (acked > 0) ack([[Math.max(0, acked - 64), acked - 1]], nowUs);
+    }
+    const lastUs = nowUs;
+    for (; !states.includes('suspect'); nowUs += 1_000) {
+      assert.ok(nowUs < 3e6);
+      send(1200, nowUs);
+      if (others) path.othersProgressUs = nowUs;
+      if (path.pollTimeout() <= nowUs) path.handleTimeout(nowUs);
+    }
+    return nowUs - lastUs;
+  };
+  const patientUs = silentAfter(false);
+  const earlyUs = silentAfter(true);
+  assert.ok(earlyUs < 45_000, `${earlyUs}`);
+  assert.ok(patientUs > rttUs, `${patientUs}`);
+});
+
+test('a burst after a pause is not silence before a round trip is over', () => {
+  const { path, states, ack, send } = makePath();
+  path.open(1500, 0);
+  send(100, 0);
+  ack([[0, 0]], 100_000);
+  for (let i = 0; i < 20; i++) send(1200, 2e6);
+  for (let nowUs = 2e6; nowUs < 2.1e6; nowUs += 1_000) {
+    path.othersProgressUs = nowUs;
+    path.handleTimeout(nowUs);
+  }
+  assert.deepEqual(states, ['waiting', 'up']);
+});

@@ -160,3 +160,20 @@ test('a poisoned link is used all the same when it is the only one', () => {
   pair.run(pair.nowUs + 3 * SECOND);
   assert.ok(tcp.goodputBytes > before + 100_000);
 });
+
+test('a fast link that is gone for 150 ms beside a slow one: all it carried is sent again when it is back, TCP sees no loss', () => {
+  for (const outageMs of [60, 150]) {
+    const pair = new Pair({ links: [link(150, 15, 20), link(8, 1, 15, { queueUs: 200_000 })] });
+    const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US });
+    pair.run(WARM_US);
+    const before = { losses: tcp.losses, timeouts: tcp.timeouts, reordered: tcp.reordered };
+    tcp.sinceUs = pair.nowUs;
+    pair.cut(0);
+    pair.run(pair.nowUs + 1000 * outageMs);
+    pair.restore(0);
+    pair.run(pair.nowUs + SECOND);
+    const { losses, timeouts, reordered } = tcp;
+    assert.deepEqual({ losses, timeouts, reordered }, before, `${outageMs} ms`);
+    assert.ok(tcp.longestStallUs < 1000 * outageMs + 120_000, `${outageMs} ms: ${tcp.longestStallUs} µs`);
+  }
+});
