@@ -1,23 +1,20 @@
 /**
- * The .deb as an administrator meets it: on a clean Debian with systemd, which serves a router that runs outside of it.
+ * The .deb as an administrator meets it: on two clean Debians with systemd, a server and a router, with one command on each.
  *
- *   installed: nothing starts → configured and enabled: a bond → its sandbox, reload, watchdog → upgraded → removed → purged
+ *   installed: nothing starts → server init, join: a bond → its sandbox, reload, watchdog → upgraded → removed → purged
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { ROOT } from '../packaging/bundle.ts';
 import { DebianMachine, NO_MACHINE } from './machine.ts';
-import { CANNOT, type Program, SERVER, until, Veths } from './veths.ts';
+import { CANNOT, SERVER, until, Veths } from './veths.ts';
 
-const YOKE = [process.execPath, fileURLToPath(new URL('../../src/main.js', import.meta.url))];
-
-describe('the .deb on a clean Debian', { skip: CANNOT || NO_MACHINE }, () => {
+describe('the .deb on two clean Debians', { skip: CANNOT || NO_MACHINE }, () => {
   let net: Veths;
   let machine: DebianMachine;
-  let router: Program | undefined;
+  let router: DebianMachine;
   let deb: string;
   let empty: string;
   let missing: string | undefined;
@@ -33,25 +30,35 @@ describe('the .deb on a clean Debian', { skip: CANNOT || NO_MACHINE }, () => {
     const depends = relations.split(',').map((relation) => relation.trim().split(' ')[0]);
     const root = DebianMachine.root(depends);
     if ('missing' in root) missing = root.missing;
-    else machine = await DebianMachine.boot(root.folder, net.namespace('server'));
+    else {
+      machine = await DebianMachine.boot(root.folder, net.namespace('server'));
+      router = await DebianMachine.boot(root.folder, net.namespace('router'));
+    }
   });
   after(async () => {
-    router?.child.kill('SIGTERM');
-    await router?.ended();
+    await router?.stop();
     await machine?.stop();
     await net?.close();
   });
 
   const state = async () => (await machine.exec('systemctl', 'is-active', 'yoke')).stdout.trim();
   const log = async () => (await machine.exec('journalctl', '-u', 'yoke', '-o', 'cat', '--no-pager')).stdout;
-  const answers = async () =>
-    (await net.exec('router', ['ping', '-n', '-q', '-c', '1', '-W', '1', '10.79.0.1'])).code === 0;
-  const bond = () => until('an answer through the bond', answers, 20_000, () => router?.output ?? '');
+  const answers = async () => (await router.exec('ping', '-n', '-q', '-c', '1', '-W', '1', '10.121.111.1')).code === 0;
+  const said = async () => `${await log()}${(await router.exec('journalctl', '-u', 'yoke', '-o', 'cat')).stdout}`;
+  const bond = async () => {
+    try {
+      await until('an answer through the bond', answers, 20_000);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}${await said()}`);
+    }
+  };
 
   step('it installs, tells its version, and starts nothing', async () => {
     empty = await machine.must('nft', 'list', 'ruleset');
-    machine.copy(deb, '/root/yoke.deb');
-    await machine.must('dpkg', '--install', '/root/yoke.deb');
+    for (const each of [machine, router]) {
+      each.copy(deb, '/root/yoke.deb');
+      await each.must('dpkg', '--install', '/root/yoke.deb');
+    }
     assert.match(await machine.must('yoke', '--version'), /^\d+\.\d+\.\d+\n$/);
     assert.equal(await state(), 'inactive');
     assert.equal((await machine.exec('systemctl', 'is-enabled', 'yoke')).stdout.trim(), 'disabled');
@@ -60,45 +67,32 @@ describe('the .deb on a clean Debian', { skip: CANNOT || NO_MACHINE }, () => {
     assert.equal(await machine.must('stat', '-c', '%a', '/etc/yoke'), '700\n');
   });
 
-  step('configured and enabled it serves a router, and systemd knows how it is', async () => {
-    await net.must('router', ['sh', '-c', `umask 077; ${YOKE.join(' ')} keygen > ${join(net.folder, 'key')}`]);
-    const publicKey = async (script: string) => (await net.must('router', ['sh', '-c', script])).trim();
-    const routerKey = await publicKey(`${YOKE.join(' ')} pubkey < ${join(net.folder, 'key')}`);
-    await machine.must('sh', '-c', 'umask 077; yoke keygen > /etc/yoke/private.key');
-    const serverKey = (await machine.must('sh', '-c', 'yoke pubkey < /etc/yoke/private.key')).trim();
-    machine.write(
-      '/etc/config/bonding',
-      `config interface 'bond'
-  option role 'server'
-  option ipaddr '10.79.0.1/24'
-  option private_key_file '/etc/yoke/private.key'
-config client 'home'
-  option public_key '${routerKey}'
-  option ipaddr '10.79.0.2'
-`,
-    );
-    await machine.must('yoke', 'check');
-    const started = await machine.exec('systemctl', 'enable', '--now', 'yoke');
-    assert.equal(started.code, 0, `${started.stderr}${await log()}`);
-    assert.equal(await state(), 'active');
-    const text = `config interface 'bond'
-  option ipaddr '10.79.0.2/24'
-  option remote_ipaddr '10.79.0.1'
-  option private_key_file '${join(net.folder, 'key')}'
-  option public_key '${serverKey}'
-config link 'one'
-  option interface 'eth1'
-  option server '${SERVER}'
-config link 'two'
-  option interface 'eth2'
-  option server '${SERVER}'
-`;
-    const argv = [...YOKE, 'run', '--config', net.write('router.conf', text), '--run-dir', join(net.folder, 'run')];
-    router = net.spawn('router', argv);
+  step('one command on each makes a bond, and systemd knows how it is', async () => {
+    const told = await machine.must('yoke', 'server', 'init', '--public-ip', SERVER, '--no-qr');
+    const invitation = /YOKE:\S+/.exec(told)?.[0] ?? assert.fail(told);
+    const joined = await router.exec('yoke', 'join', invitation, '--yes', '--no-test');
+    assert.equal(joined.code, 0, `${joined.stdout}${joined.stderr}${await said()}`);
     await bond();
-    const words = async () => (await machine.unit('yoke', 'StatusText')) === '1 of 1 routers connected';
-    await until('systemd to be told', words, 30_000, () => machine.output);
-    assert.match(await machine.must('yoke', 'status'), /session: /);
+    for (const each of [machine, router]) {
+      assert.equal((await each.exec('systemctl', 'is-active', 'yoke')).stdout.trim(), 'active');
+      assert.equal((await each.exec('systemctl', 'is-enabled', 'yoke')).stdout.trim(), 'enabled');
+      assert.equal((await each.must('stat', '-c', '%a', '/etc/yoke/private.key')).trim(), '600');
+    }
+    const tells = async (who: DebianMachine, words: string) => (await who.unit('yoke', 'StatusText')) === words;
+    await until(
+      'the server to tell',
+      () => tells(machine, '1 of 1 routers connected'),
+      30_000,
+      () => machine.output,
+    );
+    await until(
+      'the router to tell',
+      () => tells(router, '2 of 2 links up'),
+      30_000,
+      () => router.output,
+    );
+    assert.match(await machine.must('yoke', 'peers'), /home/);
+    await machine.must('yoke', 'check');
   });
 
   step('it runs in the sandbox of its unit', async () => {

@@ -41,6 +41,7 @@ export class DebianMachine {
   readonly #cgroup: string;
   /** What its first process said. */
   output = '';
+  static #count = 0;
 
   private constructor(child: ChildProcess, folder: string, cgroup: string) {
     this.#child = child;
@@ -65,7 +66,7 @@ export class DebianMachine {
   /** Boots in a namespace; resolves when systemd says that it is up. */
   static async boot(root: string, namespace: string): Promise<DebianMachine> {
     const folder = mkdtempSync(join(tmpdir(), `yoke-machine-${process.pid}-`));
-    const cgroup = join(CGROUPS!, `yoke-machine-${process.pid}`);
+    const cgroup = join(CGROUPS!, `yoke-machine-${process.pid}-${DebianMachine.#count++}`);
     mkdirSync(cgroup);
     const argv = [join(ROOT, 'test/netns/machine.sh'), root, folder, namespace, cgroup];
     const machine = new DebianMachine(spawn('sh', argv, { stdio: ['ignore', 'pipe', 'pipe'] }), folder, cgroup);
