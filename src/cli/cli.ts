@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
+import { describeLink } from './link-words.ts';
 import { describePki } from './pki-words.ts';
 import { describeSetup } from './setup-words.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
@@ -118,6 +119,7 @@ export function describeProgram(done: (code: number) => void): Command {
     .option('--url <url>', 'fetch this web address instead')
     .option('--json', 'one JSON value for programs');
   describeSetup(program, done);
+  describeLink(program, done);
   describePki(program, done);
   return program;
 }

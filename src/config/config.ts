@@ -36,6 +36,8 @@ export interface LinkConfig {
   mtu?: number;
   /** Device of the tunnel through this link; engine openvpn only. */
   tunnel?: string;
+  /** Never of the file: why the running instance leaves it for now. */
+  held?: string;
   disabled: boolean;
 }
 

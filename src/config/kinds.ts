@@ -175,6 +175,15 @@ export const command: Kind<string> = {
       : 'write the whole path of the program, beginning with /',
 };
 
+/** What the watchdog does: a program, or one thing that yoke does itself. */
+export const watchdogAction: Kind<string> = {
+  ...command,
+  name: 'action',
+  expected: "'restart-links', or a program by its absolute path, with arguments",
+  example: 'restart-links',
+  read: (t) => (t === 'restart-links' ? t : command.read(t)),
+};
+
 /** What Linux refuses as a name of a device, and the names that sysctl gives a meaning. */
 const NO_DEVICE = new Set(['.', '..', 'all', 'default', 'lo']);
 

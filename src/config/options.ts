@@ -288,10 +288,10 @@ export const BOND_OPTIONS = {
     doc: 'Act when nothing was heard for so long; at least `watchdog_period`.',
   }),
   watchdog_action: is({
-    kind: kind.command,
+    kind: kind.watchdogAction,
     role: 'router',
-    otherwise: 'the links are connected anew',
-    doc: 'Program to run then, by its absolute path, with arguments between blanks. No shell reads it.',
+    otherwise: 'the whole bond is restarted',
+    doc: '`restart-links`: each link is taken down and up again, one after the other. Or a program to run, by its absolute path, with arguments between blanks; no shell reads it.',
   }),
 };
 

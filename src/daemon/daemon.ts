@@ -21,11 +21,12 @@ import { FIRST_INNER_MTU } from './dry.ts';
 import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
 import { type Keys, readKeys } from './keys.ts';
-import { loadConfig } from './load.ts';
+import { type LinkRow, Links } from './links.ts';
+import { loadConfig, readConfigText } from './load.ts';
 import { type Lock, takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
-import { Members } from './members.ts';
+import { Members, replaceConfig } from './members.ts';
 import { Names } from './names.ts';
 import type { ResolveName } from './resolve.ts';
 import { Sampler } from './sampler.ts';
@@ -62,9 +63,13 @@ export class Daemon {
   readonly #keeper: Keeper;
   readonly #names: Names;
   readonly #admission: Admission;
+  readonly #links: Links;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
   #end!: (ending: Ending) => void;
+  /** As the file says it. */
+  #said: Config;
+  /** With what is wanted by hand. */
   #config: Config;
   #keys: Keys;
   #ids: Map<string, number>;
@@ -85,6 +90,7 @@ export class Daemon {
 
   constructor(parts: DaemonParts) {
     this.#parts = parts;
+    this.#said = parts.config;
     this.#config = parts.config;
     this.#keys = parts.keys;
     this.#ids = assignIds(activeLinks(parts.config), new Map());
@@ -96,6 +102,14 @@ export class Daemon {
       backend: parts.backend,
       log: parts.log,
       reread: () => this.#reread(),
+    });
+    this.#links = new Links({
+      log: parts.log,
+      said: () => this.#said,
+      follow: () => this.#follow(),
+      rows: () => this.#linkRows(),
+      readFile: readConfigText,
+      writeFile: replaceConfig,
     });
     this.#ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -160,6 +174,7 @@ export class Daemon {
     this.#sampler?.stop();
     this.#watch?.stop();
     this.#names.stop();
+    this.#links.stop();
     await this.#control?.stop();
     await this.#speedTest?.stop();
     const { hooks, log } = this.#parts;
@@ -195,9 +210,10 @@ export class Daemon {
       }
     }
     await this.#inTurn(async () => {
-      this.#config = config;
+      this.#said = config;
+      this.#config = this.#links.apply(config);
       this.#keys = keys;
-      this.#ids = assignIds(activeLinks(config), this.#ids);
+      this.#ids = assignIds(activeLinks(this.#config), this.#ids);
       if (config.bond.mtu !== undefined) this.#innerMtu = Math.min(this.#innerMtu, config.bond.mtu);
       this.#startWatch();
       await this.#names.ask(this.#questions());
@@ -227,6 +243,7 @@ export class Daemon {
   async #answer(method: ControlMethod, params: ControlParams): Promise<unknown> {
     if (method === 'status') return this.status();
     if (method === 'version') return this.#parts.version;
+    if (method === 'link') return this.#links.answer(params);
     if (method !== 'stop') return this.#admission.answer(method, params);
     // the answer goes out before the end begins
     setImmediate(() => this.#end({ kind: 'stopped' }));
@@ -301,6 +318,8 @@ export class Daemon {
 
   #follow(): Promise<void> {
     return this.#inTurn(async () => {
+      this.#config = this.#links.apply(this.#said);
+      this.#ids = assignIds(activeLinks(this.#config), this.#ids);
       // host first: a socket that is opened before its route exists sends into nothing
       await this.#keepLive();
       await this.#names.ask(this.#questions());
@@ -326,6 +345,7 @@ export class Daemon {
       ifname,
       log: this.#parts.log,
       restart: () => this.#restartBond(),
+      restartLinks: () => this.#links.restart(),
       nowUs: () => performance.now() * 1000,
     });
   }
@@ -350,6 +370,16 @@ export class Daemon {
   #trouble(link: Config['links'][number]): string {
     const found = this.#facts?.links.find((f) => f.name === link.name);
     return linkTrouble(link, found, this.#names.addresses.get(link.name));
+  }
+
+  async #linkRows(): Promise<LinkRow[]> {
+    const { links, bonds } = await this.status();
+    return this.#said.links.map(({ name, interface: device }) => {
+      const link = links.find((l) => l.name === name);
+      if (!link) return { name, device, state: 'disabled', reason: 'disabled in the file' };
+      const path = bonds[0]?.paths.find((p) => p.name === name);
+      return { name, device: link.device, state: path?.state ?? 'closed', reason: link.reason };
+    });
   }
 
   #anyUsable(): boolean {

@@ -9,10 +9,11 @@ const FILE_LIMIT_BYTES = 1 << 20;
 
 /** Reads a configuration file. @throws YokeError `config` with every complaint about it. */
 export function loadConfig(file: string): Config {
-  return readConfig(readText(file), file);
+  return readConfig(readConfigText(file), file);
 }
 
-function readText(file: string): string {
+/** Its text. @throws YokeError when it cannot be read. */
+export function readConfigText(file: string): string {
   try {
     const text = readFileSync(file, 'utf8');
     if (text.length <= FILE_LIMIT_BYTES) return text;

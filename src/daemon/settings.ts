@@ -155,6 +155,7 @@ const FALLBACK_MTU = 1500;
 
 /** Why a link cannot carry anything now; empty when it can. */
 export function linkTrouble(link: LinkConfig, found: LinkFacts | undefined, server: AddressBytes | undefined): string {
+  if (link.held) return link.held;
   if (!found) return 'not looked at yet';
   if (found.problem !== undefined) return found.problem;
   if (!server) return `the name ${link.server} has no address yet`;

@@ -10,10 +10,11 @@ export interface WatchOptions {
   ifname: string;
   periodUs: number;
   timeoutUs: number;
-  /** Program and arguments, split at white space; undefined: `restart`. */
+  /** `restart-links`, or program and arguments, split at white space; undefined: `restart`. */
   action?: string;
   log: Log;
   restart(): Promise<void>;
+  restartLinks(): Promise<void>;
   nowUs(): number;
 }
 
@@ -72,14 +73,15 @@ export class Watch {
   }
 
   async #act(): Promise<void> {
-    const { action, log, restart, address, timeoutUs } = this.#options;
+    const { action, log, restart, restartLinks, address, timeoutUs } = this.#options;
     log(
       'warn',
       `watchdog: no reply from ${printAddress(address)} for ${timeoutUs / 1e6} s: ${action ?? 'restarting the bond'}`,
     );
     this.#busy = true;
     try {
-      await (action === undefined ? restart() : runAction(action));
+      if (action === undefined) await restart();
+      else await (action === 'restart-links' ? restartLinks() : runAction(action));
     } catch (error) {
       log('error', `watchdog: ${(error as Error).message}`);
     } finally {

@@ -177,7 +177,7 @@ export function fakeBond(settings: BackendSettings, state: PathStatus['state']):
     paths: settings.links.map((l) => ({
       name: l.name,
       id: l.id,
-      state,
+      state: l.usable ? state : 'closed',
       local: '',
       remote: '',
       srttMs: 1,

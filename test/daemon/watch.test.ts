@@ -20,6 +20,8 @@ const base = (log: string[]) => ({
   timeoutUs: 400_000,
   log: (level: string, text: string) => void log.push(`${level} ${text}`),
   nowUs: () => performance.now() * 1000,
+  restart: async () => assert.fail('no restart was asked for'),
+  restartLinks: async () => assert.fail('no restart of links was asked for'),
 });
 
 test('silence restarts the bond, once, until the links are there again', async () => {
@@ -71,4 +73,20 @@ test('replies keep it quiet', {
   await until('three time-outs', () => clock > 1_200_000);
   watch.stop();
   assert.deepEqual(log, []);
+});
+
+test('restart-links restarts the links and runs no program', async () => {
+  const log: string[] = [];
+  let restarts = 0;
+  const watch = new Watch({
+    ...base(log),
+    address: parseAddress('192.0.2.77')!,
+    ifname: 'yoke-none',
+    action: 'restart-links',
+    restartLinks: async () => void restarts++,
+  });
+  watch.handleLinks(true);
+  await until('a restart', () => restarts === 1);
+  assert.match(log[0], /: restart-links$/);
+  watch.stop();
 });

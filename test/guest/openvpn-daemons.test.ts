@@ -180,6 +180,17 @@ inGuest(
       await become('router', 'up', 'up');
     });
 
+    test('links are restarted by hand one after the other, each by an OpenVPN of its own; packets go on through', async () => {
+      const spawns = () => [...programs.router.output.matchAll(/\[#\] openvpn --config/g)].length;
+      const before = spawns();
+      const through = pings('198.18.0.1', 100);
+      const restart = await net.exec('router', [...YOKE, 'link', 'restart', '--run-dir', folder('router')], LIMIT_MS);
+      assert.match(restart.stdout, /^link0 +eth1 +up\nlink1 +eth2 +up\n$/, restart.stderr);
+      assert.equal(spawns(), before + 2);
+      assert.ok((await through) > 90);
+      await become('server', 'up', 'up');
+    });
+
     test('the watchdog restarts the bond, and the bond is there again', async () => {
       const { output } = programs.router;
       const watchdog = { watchdog: '1', watchdog_ip: '192.0.2.250', watchdog_period: '1', watchdog_timeout: '2' };

@@ -1,0 +1,28 @@
+/** The words of `yoke link`: sub-commands and their options; what they do is in link.ts, loaded when it is called. */
+import type { Command } from 'commander';
+import type { LinkOptions } from './link.ts';
+
+/** Adds `link` with its sub-commands. */
+export function describeLink(program: Command, done: (code: number) => void): void {
+  const group = program.command('link').description('links of the running router by hand: list, down, up, restart');
+  group.helpOption('--help', 'print this help').helpCommand(false);
+  const command = (action: 'list' | 'down' | 'up' | 'restart', name: string, description: string) =>
+    group
+      .command(name)
+      .description(description)
+      .helpOption('--help', 'print this help')
+      .option('--json', 'one JSON value for programs')
+      .action(async (...args: unknown[]) => {
+        const self = args.at(-1) as Command;
+        const { link } = await import('./link.ts');
+        done(await link(action, self.args, self.optsWithGlobals<LinkOptions>()));
+      });
+  command('list', 'list', 'every link of the file and how it is');
+  for (const action of ['down', 'up'] as const) {
+    const what = action === 'down' ? 'leave a link; the others go on' : 'use a link again, also one that is disabled';
+    command(action, `${action} <link>`, what)
+      .option('--for <time>', "take it back by itself after this time: '90s', '10m', '2h'")
+      .option('--keep', 'write it into the configuration file, too');
+  }
+  command('restart', 'restart [links...]', 'take links down and up again, one after the other; all, or those named');
+}
