@@ -91,6 +91,11 @@ export function describeProgram(done: (code: number) => void): Command {
     async () => (await import('./run.ts')).run,
   );
   command(
+    'reload',
+    'have the running instance take its configuration file again; what did not change is not disturbed',
+    async () => (await import('./reload.ts')).reload,
+  );
+  command(
     'status',
     'print how the running instance and its paths are',
     async () => (await import('./status.ts')).status,
@@ -109,12 +114,13 @@ export function describeProgram(done: (code: number) => void): Command {
   ).option('--json', 'one JSON value for programs');
   command(
     'test',
-    "measure the speed from the bond's address, against the server, both ways",
+    "measure the speed from the bond's address, against the other end, both ways",
     async () => (await import('./test.ts')).test,
   )
     .option('--seconds <seconds>', 'how long each way takes, 30 at most', parseTestSeconds, 10)
     .option('--down', 'from the server to here alone')
     .option('--up', 'from here to the server alone')
+    .option('--client <name>', 'on a server: against this client')
     .option('--iperf3 <host>', 'against this iperf3 server instead, HOST or HOST:PORT')
     .option('--url <url>', 'fetch this web address instead')
     .option('--json', 'one JSON value for programs');

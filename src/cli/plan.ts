@@ -3,6 +3,7 @@
  * now. Reads only.
  */
 
+import { resolve } from 'node:path';
 import { leftovers } from '../backend/openvpn/bond-device.ts';
 import { ownerOf } from '../backend/openvpn/openvpn.ts';
 import { askControl } from '../daemon/control.ts';
@@ -31,7 +32,7 @@ export async function plan(options: GlobalOptions & { down?: boolean }): Promise
   const { facts, live } = withDevice(config, found);
   const own = config.engine === 'openvpn' && !there ? await openvpnPlan(config, found, options.runDir) : undefined;
   const steps = diff(facts, desired(config, facts, own ?? live), entries);
-  const lines: string[] = [];
+  const lines: string[] = lockHolder(options.runDir) ? await reloadLines(options) : [];
   for (const link of unusableLinks(found)) lines.push(`# link ${link.name} is left out for now: ${link.problem}\n`);
   if (!there && !own) lines.push(`# the device ${ifname} comes and goes with the process\n`);
   if (steps.steps.length === 0) lines.push('# nothing to change\n');
@@ -48,6 +49,19 @@ export async function plan(options: GlobalOptions & { down?: boolean }): Promise
   } else lines.push('# to be done:\n', printPlan(steps), '# to be undone at the end:\n', printUndo(steps));
   process.stdout.write(lines.join(''));
   return EXIT_DONE;
+}
+
+/** What a reload would take into the running instance, and what only a restart would. */
+async function reloadLines({ config, runDir }: GlobalOptions): Promise<string[]> {
+  const { file, changes, restart } = (await askControl(runDir, 'changes')) as {
+    file: string;
+    changes: string[];
+    restart: string[];
+  };
+  if (resolve(file) !== resolve(config)) return [`# the running instance has another file: ${file}\n`];
+  if (changes.length === 0) return ['# the running instance has this configuration already\n'];
+  const way = restart.length > 0 ? 'a restart would change' : 'yoke reload would change';
+  return [`# ${way}:\n`, ...changes.map((line) => `# ${line}\n`), ...restart.map((line) => `# ${line}\n`)];
 }
 
 /** What the end of the running instance, or `down` after one that was killed, would take back: the journal knows, no file is asked. */

@@ -65,7 +65,7 @@ export async function runWith(
     }
   });
   process.on('SIGHUP', () => {
-    reload(daemon, options).then(
+    daemon.reread().then(
       () => log('info', 'took the configuration again'),
       (error) => log('error', linesOf(error)),
     );
@@ -80,11 +80,6 @@ export async function runWith(
   const clean = await stopInTime(daemon, log);
   log('info', 'ended');
   process.exit(bug !== undefined ? EXIT_BUG : ending.kind === 'failed' || !clean ? EXIT_ERROR : EXIT_DONE);
-}
-
-async function reload(daemon: Daemon, options: GlobalOptions): Promise<void> {
-  const config = loadConfig(options.config);
-  await daemon.reload(config, readKeys(config));
 }
 
 async function stopInTime(daemon: Daemon, log: (level: 'error', text: string) => void): Promise<boolean> {

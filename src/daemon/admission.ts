@@ -15,12 +15,12 @@ export class Admission {
   readonly #members: Members;
   readonly #backend: Backend;
   readonly #log: Log;
-  readonly #reread: () => Promise<void>;
+  readonly #reread: () => Promise<unknown>;
   #refusedAtMs = Number.NEGATIVE_INFINITY;
   /** The file has a change that the running instance could not take yet. */
   #behind = false;
 
-  constructor(o: { members: Members; backend: Backend; log: Log; reread: () => Promise<void> }) {
+  constructor(o: { members: Members; backend: Backend; log: Log; reread: () => Promise<unknown> }) {
     this.#members = o.members;
     this.#backend = o.backend;
     this.#log = o.log;

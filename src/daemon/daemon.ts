@@ -10,7 +10,8 @@
 
 import type { Backend, BackendEvent } from '../backend/backend.ts';
 import { type AddressBytes, parseAddress, printAddress } from '../base/address.ts';
-import { YokeError } from '../base/error.ts';
+import { printComplaint, YokeError } from '../base/error.ts';
+import { changesOf, needsRestart } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
@@ -31,7 +32,7 @@ import { Names } from './names.ts';
 import type { ResolveName } from './resolve.ts';
 import { Sampler } from './sampler.ts';
 import { activeLinks, addressesOf, assignIds, backendSettings, linkTrouble } from './settings.ts';
-import { type SpeedTestService, speedTestOf } from './speedtest.ts';
+import { SpeedTests } from './speedtest.ts';
 import { buildStatus } from './status.ts';
 import { Watch } from './watch.ts';
 
@@ -80,7 +81,7 @@ export class Daemon {
   #monitor: { stop(): void } | undefined;
   #sampler: Sampler | undefined;
   #watch: Watch | undefined;
-  #speedTest: SpeedTestService | undefined;
+  readonly #speedTests: SpeedTests;
   #turn: Promise<void> = Promise.resolve();
   #followTimer: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -96,12 +97,13 @@ export class Daemon {
     this.#ids = assignIds(activeLinks(parts.config), new Map());
     this.#innerMtu = parts.config.bond.mtu ?? FIRST_INNER_MTU;
     this.#keeper = new Keeper(parts.machine, parts.log);
+    this.#speedTests = new SpeedTests(parts.log);
     this.#names = new Names(parts.resolve, parts.log, () => this.#followSoon(0));
     this.#admission = new Admission({
       members: new Members(parts.config.file, parts.stateDir),
       backend: parts.backend,
       log: parts.log,
-      reread: () => this.#reread(),
+      reread: () => this.reread(),
     });
     this.#links = new Links({
       log: parts.log,
@@ -156,7 +158,7 @@ export class Daemon {
     this.#monitor = machine.watch(() => this.#followSoon(0));
     this.#tellLinks();
     this.#startWatch();
-    this.#speedTest = await speedTestOf(this.#config, log);
+    await this.#speedTests.set(this.#config);
     this.#sampler = new Sampler(backend, log, (ready) => {
       this.#watch?.handleLinks(this.#config.role === 'router' ? this.#anyUsable() : ready);
       this.#names.handleReady(ready, this.#questions());
@@ -176,7 +178,7 @@ export class Daemon {
     this.#names.stop();
     this.#links.stop();
     await this.#control?.stop();
-    await this.#speedTest?.stop();
+    await this.#speedTests.stop();
     const { hooks, log } = this.#parts;
     if (this.#hooked) await hooks?.('predown', this.#config, log);
     try {
@@ -193,22 +195,33 @@ export class Daemon {
     }
   }
 
-  /** Takes another configuration while running. @throws YokeError when it needs a restart; then nothing changed. */
+  /**
+   * Takes another configuration while running; what did not change is not disturbed.
+   *
+   * @throws YokeError when it needs a restart, or the host refuses it; then the one before goes on.
+   */
   async reload(config: Config, keys: Keys): Promise<void> {
-    for (const [what, is, said] of [
-      ['role', this.#config.role, config.role],
-      ['engine', this.#config.engine, config.engine],
-      ['ifname', this.#config.bond.ifname, config.bond.ifname],
-    ]) {
-      if (is !== said) {
-        throw new YokeError('config', {
-          where: `${config.file}:${config.bond.place.line} option ${what}`,
-          expected: `'${is}', as it runs`,
-          found: `'${said}'`,
-          todo: 'restart yoke to change it',
-        });
-      }
+    const complaints = needsRestart(this.#said, config);
+    if (complaints.length === 0 && !isSameKey(keys.privateKey, this.#keys.privateKey)) {
+      const todo = 'restart yoke to change it';
+      complaints.push({
+        where: `${config.file}: the private key`,
+        expected: 'the one it runs with',
+        found: 'another',
+        todo,
+      });
     }
+    if (complaints.length > 0) throw new YokeError('config', complaints);
+    const before = { said: this.#said, keys: this.#keys };
+    try {
+      await this.#take(config, keys);
+    } catch (error) {
+      await this.#take(before.said, before.keys).catch(() => this.#followSoon(RETRY_MS));
+      throw error;
+    }
+  }
+
+  async #take(config: Config, keys: Keys): Promise<void> {
     await this.#inTurn(async () => {
       this.#said = config;
       this.#config = this.#links.apply(config);
@@ -219,12 +232,22 @@ export class Daemon {
       await this.#names.ask(this.#questions());
     });
     await this.#follow();
+    await this.#speedTests.set(config);
   }
 
-  /** Takes the file as it is now. */
-  async #reread(): Promise<void> {
-    const config = loadConfig(this.#config.file);
+  /** Takes the file as it is now; says what was different. */
+  async reread(): Promise<string[]> {
+    const { config, changes } = this.#edited();
     await this.reload(config, readKeys(config));
+    for (const line of changes) this.#parts.log('info', `reload: ${line}`);
+    return changes;
+  }
+
+  /** The file as it is now, and what a reload would do. */
+  #edited(): { file: string; config: Config; changes: string[] } {
+    const { file } = this.#said;
+    const config = loadConfig(file);
+    return { file, config, changes: changesOf(this.#said, config) };
   }
 
   /** The status of this moment. */
@@ -244,6 +267,11 @@ export class Daemon {
     if (method === 'status') return this.status();
     if (method === 'version') return this.#parts.version;
     if (method === 'link') return this.#links.answer(params);
+    if (method === 'reload') return { changes: await this.reread() };
+    if (method === 'changes') {
+      const { file, config, changes } = this.#edited();
+      return { file, changes, restart: needsRestart(this.#said, config).map(printComplaint) };
+    }
     if (method !== 'stop') return this.#admission.answer(method, params);
     // the answer goes out before the end begins
     setImmediate(() => this.#end({ kind: 'stopped' }));
@@ -398,3 +426,5 @@ export class Daemon {
     }
   }
 }
+
+const isSameKey = (a: Uint8Array, b: Uint8Array) => Buffer.from(a).equals(b);

@@ -1,5 +1,5 @@
 /**
- * The server's half of `yoke test`: a TCP source and sink at the bond's inner addresses, and the client's half beside it.
+ * The answering half of `yoke test`, at both ends of a bond: a TCP source and sink at the inner addresses. And the asking half beside it.
  *
  *   client → server   `yoke-test 1 down 10\n`      send to me for 10 s
  *                     `yoke-test 1 up 10\n`        take what I send until I close my half
@@ -40,27 +40,52 @@ export interface Measured {
 /** Where the service listens, and who may use it. */
 export interface SpeedTestOptions {
   addresses: readonly AddressBytes[];
-  /** Inner prefixes: of the bond, and of the clients. */
+  /** Inner prefixes; may be changed while it runs. */
   allowed: readonly Prefix[];
   port?: number;
 }
 
-/** The service of a running server. */
+/** The service, running. */
 export interface SpeedTestService {
   /** Ends a test that is under way. Idempotent. */
   stop(): Promise<void>;
 }
 
-/** The service of a configuration: at a server; a server that cannot have it does without, and says so. */
-export async function speedTestOf(config: Config, log: Log): Promise<SpeedTestService | undefined> {
-  if (config.role !== 'server') return undefined;
-  const addresses = config.bond.addresses.map((a) => a.bytes);
-  const allowed = [...config.bond.addresses, ...config.clients.flatMap((c) => c.allowed)];
-  try {
-    return await startSpeedTest({ addresses, allowed, port: config.bond.testPort });
-  } catch (error) {
-    log('warn', (error as Error).message);
-    return undefined;
+/** The service of an instance, as its configuration says: at a server for its clients, at a router for its server. Without it, all else works. */
+export class SpeedTests {
+  readonly #log: Log;
+  readonly #allowed: Prefix[] = [];
+  #service: SpeedTestService | undefined;
+  #at = '';
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Makes it match; a test under way is disturbed only when address or port are others. */
+  async set(config: Config): Promise<void> {
+    const { addresses, remoteAddresses, testPort: port } = config.bond;
+    const far = remoteAddresses.map((bytes) => ({ bytes, length: bytes.length * 8 }));
+    const clients = [...addresses, ...config.clients.flatMap((c) => c.allowed)];
+    this.#allowed.splice(0, this.#allowed.length, ...(config.role === 'server' ? clients : far));
+    const at = JSON.stringify([addresses.map((a) => printAddress(a.bytes)), port]);
+    if (at === this.#at) return;
+    await this.stop();
+    this.#at = at;
+    try {
+      const options = { addresses: addresses.map((a) => a.bytes), allowed: this.#allowed, port };
+      this.#service = await startSpeedTest(options);
+    } catch (error) {
+      this.#log('warn', (error as Error).message);
+    }
+  }
+
+  /** Ends a test that is under way. Idempotent. */
+  async stop(): Promise<void> {
+    const service = this.#service;
+    this.#service = undefined;
+    this.#at = '';
+    await service?.stop();
   }
 }
 
@@ -210,7 +235,7 @@ export function runSpeedTest(request: SpeedTestRequest): Promise<Measured> {
     let startedMs = 0;
     let ended = false;
     socket.setTimeout(SILENCE_LIMIT_MS, () =>
-      fail('silence', 'see whether the bond is up: yoke status; the server needs yoke run with role server'),
+      fail('silence', 'see whether the bond is up: yoke status; and whether option test_port is the same at both ends'),
     );
     socket.on('error', (error: NodeJS.ErrnoException) =>
       fail(error.code ?? error.message, 'see whether the bond is up and the server runs this version: yoke status'),

@@ -3,6 +3,7 @@
 #   network.yoke              the bond's device; netifd leaves it alone (proto none), the firewall knows it by this name
 #   network.yoke_t_LINK       the tunnel of a link (engine openvpn), the same
 #   firewall.yoke             the bond's zone. yoke translates addresses itself, so masq is off
+#   firewall.yoke_test        the speed test's port, open to the server
 #   firewall.yoke_tunnels     the tunnels' zone: nothing of their own comes out of them
 #   firewall.yoke_from_ZONE   what may go out by the links' zone may go out by the bond
 #   firewall.yoke_in_LINK     the link's own port is open to its server, and to nobody else
@@ -84,10 +85,15 @@ yoke_is_on() {
 }
 
 yoke_router_sections() {
-	local engine link interface zone zones='' tunnel tunnels='' port server section source
+	local engine link interface zone zones='' tunnel tunnels='' port server section source remote
 	engine="$(yoke_engine)"
 	yoke_section network yoke interface proto none device "$(uci -q get bonding.bond.ifname || echo bond0)"
 	yoke_section firewall yoke zone name yoke network yoke input REJECT output ACCEPT forward REJECT masq 0 mtu_fix 1
+	remote="$(uci -q get bonding.bond.remote_ipaddr)"
+	if [ -n "$remote" ]; then
+		yoke_section firewall yoke_test rule name yoke-test src yoke proto tcp src_ip "$remote" \
+			dest_port "$(uci -q get bonding.bond.test_port || echo 30327)" target ACCEPT
+	fi
 
 	for link in $(yoke_names bonding link); do
 		yoke_is_on "$link" || continue
