@@ -96,6 +96,12 @@ export function describeProgram(done: (code: number) => void): Command {
     async () => (await import('./reload.ts')).reload,
   );
   command(
+    'apply',
+    'the same as reload; with --confirm, the configuration before comes back unless `confirm` comes in time',
+    async () => (await import('./apply.ts')).apply,
+  ).option('--confirm <seconds>', 'how long to wait for it, 5 to 3600', parseTrialSeconds);
+  command('confirm', 'keep what `apply --confirm` took', async () => (await import('./apply.ts')).confirm);
+  command(
     'status',
     'print how the running instance and its paths are',
     async () => (await import('./status.ts')).status,
@@ -133,6 +139,14 @@ export function describeProgram(done: (code: number) => void): Command {
 function parseInterval(text: string): number {
   const seconds = Number(text);
   if (!(seconds >= 0.1 && seconds <= 3600)) throw new InvalidArgumentError('expected seconds from 0.1 to 3600.');
+  return seconds;
+}
+
+function parseTrialSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 5 || seconds > 3600) {
+    throw new InvalidArgumentError('expected whole seconds from 5 to 3600.');
+  }
   return seconds;
 }
 

@@ -6,10 +6,11 @@ import { Daemon, type Ending } from '../daemon/daemon.ts';
 import { HOOKS, hooksIn } from '../daemon/hooks.ts';
 import { linesOf } from '../daemon/keeper.ts';
 import { readKeys } from '../daemon/keys.ts';
-import { loadConfig } from '../daemon/load.ts';
+import { loadWithText } from '../daemon/load.ts';
 import { stderrLog } from '../daemon/log.ts';
 import type { Machine } from '../daemon/machine.ts';
 import { resolveName } from '../daemon/resolve.ts';
+import { startOrPutBack } from '../daemon/trial.ts';
 import { serviceOf } from './service.ts';
 import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, type GlobalOptions } from './terms.ts';
 import { version } from './version.ts';
@@ -38,21 +39,25 @@ export async function runWith(
 ): Promise<number> {
   const log = stderrLog();
   const service = await serviceOf(process.env);
-  const config = loadConfig(options.config);
-  const daemon = new Daemon({
-    config,
-    keys: readKeys(config),
-    runDir: options.runDir,
-    stateDir: options.stateDir,
-    version: version(),
-    ...(await make(config)),
-    hooks: hooksIn(HOOKS),
-    resolve: resolveName,
-    log,
-    // the plain path of system calls, for kernels whose offloads misbehave
-    offload: process.env.YOKE_OFFLOAD !== '0',
-  });
+  const prepare = async () => {
+    const { config, text } = loadWithText(options.config);
+    return new Daemon({
+      config,
+      text,
+      keys: readKeys(config),
+      runDir: options.runDir,
+      stateDir: options.stateDir,
+      version: version(),
+      ...(await make(config)),
+      hooks: hooksIn(HOOKS),
+      resolve: resolveName,
+      log,
+      // the plain path of system calls, for kernels whose offloads misbehave
+      offload: process.env.YOKE_OFFLOAD !== '0',
+    });
+  };
 
+  let daemon: Daemon | undefined;
   let bug: unknown;
   const signalled = new Promise<Ending>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve({ kind: 'stopped' }));
@@ -65,19 +70,25 @@ export async function runWith(
     }
   });
   process.on('SIGHUP', () => {
-    daemon.reread().then(
+    daemon?.reread().then(
       () => log('info', 'took the configuration again'),
       (error) => log('error', linesOf(error)),
     );
   });
 
-  const starting = daemon.start();
+  const starting = startOrPutBack(options.config, options.runDir, log, async () => {
+    const fresh = await prepare();
+    daemon = fresh;
+    await fresh.start();
+    return fresh;
+  });
   // a signal during the start ends it when it can be ended
   await Promise.race([starting, signalled.then(() => starting.catch(() => {}))]);
-  service.ready(() => daemon.status());
-  const ending = await Promise.race([daemon.ended, signalled]);
+  const running = await starting;
+  service.ready(() => running.status());
+  const ending = await Promise.race([running.ended, signalled]);
   service.stopping();
-  const clean = await stopInTime(daemon, log);
+  const clean = await stopInTime(running, log);
   log('info', 'ended');
   process.exit(bug !== undefined ? EXIT_BUG : ending.kind === 'failed' || !clean ? EXIT_ERROR : EXIT_DONE);
 }

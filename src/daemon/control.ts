@@ -11,7 +11,19 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { YokeError } from '../base/error.ts';
 
-const METHODS = ['status', 'stop', 'version', 'invite', 'revoke', 'rename', 'link', 'reload', 'changes'] as const;
+const METHODS = [
+  'status',
+  'stop',
+  'version',
+  'invite',
+  'revoke',
+  'rename',
+  'link',
+  'reload',
+  'changes',
+  'apply',
+  'confirm',
+] as const;
 export type ControlMethod = (typeof METHODS)[number];
 
 /** What a method is told beside its name: a flat object. Who answers checks what it needs. */

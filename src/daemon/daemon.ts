@@ -23,7 +23,7 @@ import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
 import { type Keys, readKeys } from './keys.ts';
 import { type LinkRow, Links } from './links.ts';
-import { loadConfig, readConfigText } from './load.ts';
+import { loadWithText, readConfigText } from './load.ts';
 import { type Lock, takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
@@ -34,11 +34,14 @@ import { Sampler } from './sampler.ts';
 import { activeLinks, addressesOf, assignIds, backendSettings, linkTrouble } from './settings.ts';
 import { SpeedTests } from './speedtest.ts';
 import { buildStatus } from './status.ts';
+import { TRIAL_LIMITS_S, Trials } from './trial.ts';
 import { Watch } from './watch.ts';
 
 /** What an instance is made of; tests give it a simulated machine and a backend that carries nothing. */
 export interface DaemonParts {
   config: Config;
+  /** What the configuration was read from; without it nothing can be put back after a trial. */
+  text?: string;
   keys: Keys;
   runDir: string;
   /** Where keys and the register of invitations are. */
@@ -65,11 +68,13 @@ export class Daemon {
   readonly #names: Names;
   readonly #admission: Admission;
   readonly #links: Links;
+  readonly #trials: Trials;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
   #end!: (ending: Ending) => void;
   /** As the file says it. */
   #said: Config;
+  #text: string | undefined;
   /** With what is wanted by hand. */
   #config: Config;
   #keys: Keys;
@@ -92,6 +97,7 @@ export class Daemon {
   constructor(parts: DaemonParts) {
     this.#parts = parts;
     this.#said = parts.config;
+    this.#text = parts.text;
     this.#config = parts.config;
     this.#keys = parts.keys;
     this.#ids = assignIds(activeLinks(parts.config), new Map());
@@ -112,6 +118,12 @@ export class Daemon {
       rows: () => this.#linkRows(),
       readFile: readConfigText,
       writeFile: replaceConfig,
+    });
+    this.#trials = new Trials({
+      file: parts.config.file,
+      log: parts.log,
+      reread: () => this.reread(),
+      fail: (error) => this.#end({ kind: 'failed', error }),
     });
     this.#ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -138,6 +150,7 @@ export class Daemon {
       await this.stop().catch((e) => log('error', linesOf(e)));
       throw error;
     }
+    this.#trials.watch();
     log('info', `${this.#config.bond.ifname} is there, ${this.#config.role}, pid ${process.pid}`);
   }
 
@@ -177,6 +190,7 @@ export class Daemon {
     this.#watch?.stop();
     this.#names.stop();
     this.#links.stop();
+    this.#trials.stop();
     await this.#control?.stop();
     await this.#speedTests.stop();
     const { hooks, log } = this.#parts;
@@ -200,7 +214,7 @@ export class Daemon {
    *
    * @throws YokeError when it needs a restart, or the host refuses it; then the one before goes on.
    */
-  async reload(config: Config, keys: Keys): Promise<void> {
+  async reload(config: Config, keys: Keys, text?: string): Promise<void> {
     const complaints = needsRestart(this.#said, config);
     if (complaints.length === 0 && !isSameKey(keys.privateKey, this.#keys.privateKey)) {
       const todo = 'restart yoke to change it';
@@ -215,6 +229,7 @@ export class Daemon {
     const before = { said: this.#said, keys: this.#keys };
     try {
       await this.#take(config, keys);
+      this.#text = text;
     } catch (error) {
       await this.#take(before.said, before.keys).catch(() => this.#followSoon(RETRY_MS));
       throw error;
@@ -237,17 +252,31 @@ export class Daemon {
 
   /** Takes the file as it is now; says what was different. */
   async reread(): Promise<string[]> {
-    const { config, changes } = this.#edited();
-    await this.reload(config, readKeys(config));
+    const { config, text, changes } = this.#edited();
+    await this.reload(config, readKeys(config), text);
     for (const line of changes) this.#parts.log('info', `reload: ${line}`);
     return changes;
   }
 
   /** The file as it is now, and what a reload would do. */
-  #edited(): { file: string; config: Config; changes: string[] } {
+  #edited(): { file: string; config: Config; text: string; changes: string[] } {
     const { file } = this.#said;
-    const config = loadConfig(file);
-    return { file, config, changes: changesOf(this.#said, config) };
+    const { config, text } = loadWithText(file);
+    return { file, config, text, changes: changesOf(this.#said, config) };
+  }
+
+  /** The same on trial: unless it is confirmed in time, what runs now comes back. */
+  async #apply(seconds: number): Promise<{ changes: string[]; until?: string }> {
+    const [least, most] = TRIAL_LIMITS_S;
+    if (!(seconds >= least && seconds <= most) || this.#text === undefined) {
+      const expected = `seconds from ${least} to ${most}`;
+      throw new YokeError('config', { where: '--confirm', expected, found: `${seconds}`, todo: 'write it like 60' });
+    }
+    const { config, text, changes } = this.#edited();
+    if (changes.length === 0 && this.#trials.until === undefined) return { changes };
+    await this.#trials.begin(this.#text, seconds, () => this.reload(config, readKeys(config), text));
+    for (const line of changes) this.#parts.log('info', `apply: ${line}`);
+    return { changes, until: this.#trials.until };
   }
 
   /** The status of this moment. */
@@ -259,7 +288,7 @@ export class Daemon {
       startedAt: this.#startedAt,
       report: await this.#parts.backend.status(),
       verdicts: this.#sampler?.verdicts ?? new Map(),
-      warnings: this.#names.complaints(),
+      warnings: [...this.#names.complaints(), ...this.#trials.warnings()],
     });
   }
 
@@ -268,6 +297,10 @@ export class Daemon {
     if (method === 'version') return this.#parts.version;
     if (method === 'link') return this.#links.answer(params);
     if (method === 'reload') return { changes: await this.reread() };
+    if (method === 'apply') {
+      return params.seconds === undefined ? { changes: await this.reread() } : this.#apply(Number(params.seconds));
+    }
+    if (method === 'confirm') return this.#trials.confirm();
     if (method === 'changes') {
       const { file, config, changes } = this.#edited();
       return { file, changes, restart: needsRestart(this.#said, config).map(printComplaint) };

@@ -9,7 +9,13 @@ const FILE_LIMIT_BYTES = 1 << 20;
 
 /** Reads a configuration file. @throws YokeError `config` with every complaint about it. */
 export function loadConfig(file: string): Config {
-  return readConfig(readConfigText(file), file);
+  return loadWithText(file).config;
+}
+
+/** The same, with the text that it was read from. */
+export function loadWithText(file: string): { config: Config; text: string } {
+  const text = readConfigText(file);
+  return { config: readConfig(text, file), text };
 }
 
 /** Its text. @throws YokeError when it cannot be read. */
