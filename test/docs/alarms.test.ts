@@ -14,7 +14,13 @@ const SRC = join(ROOT, 'src');
 const SAID =
   /(?:\b(?:log|say)\(\s*'(?:warn|error)',|\? 'warn' : 'info',|level: '(?:warn|error)', text: ?|#tellRefusal\(|const text =)\s*/g;
 /** Files whose sentences become warnings of a status or of the start, or lines by a variable. */
-const SENTENCES = ['backend/openvpn/files.ts', 'pki/expiry.ts', 'health/unequal.ts', 'daemon/names.ts'];
+const SENTENCES = [
+  'backend/openvpn/files.ts',
+  'pki/expiry.ts',
+  'health/unequal.ts',
+  'daemon/names.ts',
+  'daemon/trial.ts',
+];
 /** Their other sentences are not for warnings. */
 const FEWEST_WORDS = 4;
 /** An error is passed on: its four parts are described as a whole. */
