@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { findKernel, runInGuest } from '../test/guest/guest.ts';
 import type { GuestLine } from '../test/guest/lines.ts';
 import type { GuestJob, GuestResult, Way } from './howto-guest.ts';
-import { median } from './unshaped.ts';
+import { median } from './median.ts';
 
 interface Case {
   name: string;

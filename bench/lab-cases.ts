@@ -11,7 +11,8 @@ import type { Meter } from '../src/lab/measure.ts';
 import { type BondResult, PLAIN_SHARE } from '../src/lab/report.ts';
 import { withRights } from '../src/lab/rootless.ts';
 import { Lab } from '../src/lab/topology.ts';
-import { median, runUnshaped } from './unshaped.ts';
+import { median } from './median.ts';
+import { runUnshaped } from './unshaped.ts';
 
 interface Case {
   name: string;

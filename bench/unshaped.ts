@@ -14,6 +14,7 @@ import { parseLinkSpec } from '../src/lab/linkspec.ts';
 import { until } from '../src/lab/measure.ts';
 import { must } from '../src/lab/netns.ts';
 import { Lab } from '../src/lab/topology.ts';
+import { median } from './median.ts';
 
 const SECONDS = 10;
 const WARMUP_SECONDS = 2;
@@ -21,13 +22,6 @@ const BAR_BPS = 2e9;
 const BAR_TIMES_OPENVPN = 3;
 const TUNNEL = { server: '10.88.0.1', router: '10.88.0.2', port: 1195 } as const;
 const DIRECTIONS = ['down', 'up'] as const;
-
-/** The middle one. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
 
 interface Run {
   bps: number;

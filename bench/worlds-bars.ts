@@ -1,5 +1,6 @@
 /** What a world's runs are judged by, in the simulation and in the lab alike: figures, their medians over runs, their bars. */
 import type { Bar, Scenario } from '../src/lab/scenario.ts';
+import { median } from './median.ts';
 
 /** One life of a world, as it is judged; NaN where nothing was to be seen. */
 export interface Run {
@@ -26,13 +27,6 @@ const LATENCIES = [
   ['dnsMs', 'dnsP95Ms', 'dnsIdleMs'],
   ['voiceMs', 'voiceP95Ms', 'voiceIdleMs'],
 ] as const;
-
-/** The middle one; of an even number the worse of both in the middle is not taken, but their mean. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
 
 /** All figures of the runs of one case: what has a bar beside it, the rest as told. `isMany`: eight flows, which are judged as such. */
 export function judge(scenario: Scenario, runs: readonly Run[], isMany: boolean): Record<string, Judged | number> {

@@ -8,6 +8,7 @@ import { type Bond, startBond } from '../src/lab/daemons.ts';
 import type { Direction } from '../src/lab/emulator.ts';
 import {
   type Congestion,
+  type FlowResult,
   Ping,
   pause,
   probe,
@@ -18,9 +19,10 @@ import {
 } from '../src/lab/measure.ts';
 import { labOptionsOf, Player } from '../src/lab/player.ts';
 import type { Scenario } from '../src/lab/scenario.ts';
-import { aloneOn, limitBps } from '../src/lab/timeline.ts';
+import { aloneOn, COLD_BIN_US, foundAfterUs, limitBps } from '../src/lab/timeline.ts';
 import { Lab } from '../src/lab/topology.ts';
-import { type Judged, judge, median, type Run } from './worlds-bars.ts';
+import { median } from './median.ts';
+import { type Judged, judge, type Run } from './worlds-bars.ts';
 import { openMptcp, openWrr, type Way } from './worlds-beside.ts';
 import type { Case } from './worlds-sim.ts';
 
@@ -33,10 +35,6 @@ const VOICE_MS = 20;
 const VOICE_BYTES = 172;
 const QUERY_MS = 200;
 const QUERY_BYTES = 60;
-/** As in the simulation (test/sim/world.ts). */
-const COLD_BIN_MS = 100;
-const FOUND_BINS = 3;
-const FOUND_SHARE = 0.9;
 
 export interface LabRunOptions {
   cases: readonly Case[];
@@ -235,7 +233,7 @@ async function measureBond(
       reorder: (result.reorderings ?? 0) / segments,
       tcpLoss: Math.max(0, result.retransmits - codel) / segments,
       dropped: codel / segments,
-      coldMs: foundAfterMs(scenario, direction, result.received!.warmupBins, result.received!.binMs),
+      coldMs: coldMs(scenario, direction, result.received!),
       stallMs: result.stallMs,
       againMs: player.againMs,
       cpuPercent: ((cpu() - cpuBefore) * 100) / (seconds + WARMUP_MS / 1000),
@@ -258,18 +256,13 @@ async function beside(
   return { ping: pings, pingGapMs: ping.gapMs, query: query.rttsMs, voice };
 }
 
-/** Time until three tenths of a second in a row carried 90 % of the limit; NaN when that was not before the measure. */
-function foundAfterMs(scenario: Scenario, direction: Direction, bins: readonly number[], binMs: number): number {
-  const per = COLD_BIN_MS / binMs;
-  let run = 0;
-  for (let i = 0; (i + 1) * per <= bins.length; i++) {
-    const bytes = bins.slice(i * per, (i + 1) * per).reduce((a, b) => a + b, 0);
-    const fromUs = (i * COLD_BIN_MS - WARMUP_MS) * 1000;
-    const limit = limitBps(scenario, direction, fromUs, fromUs + COLD_BIN_MS * 1000);
-    run = (bytes * 8000) / COLD_BIN_MS >= FOUND_SHARE * limit ? run + 1 : 0;
-    if (run === FOUND_BINS) return (i + 1) * COLD_BIN_MS;
-  }
-  return Number.NaN;
+/** The receiver's bins as those that the capacity is looked for in. */
+function coldMs(scenario: Scenario, direction: Direction, { warmupBins, binMs }: FlowResult): number {
+  const per = COLD_BIN_US / 1000 / binMs;
+  const bins = Array.from({ length: Math.floor(warmupBins.length / per) }, (_, i) =>
+    warmupBins.slice(i * per, (i + 1) * per).reduce((a, b) => a + b, 0),
+  );
+  return foundAfterUs(scenario, direction, -WARMUP_MS * 1000, bins) / 1000;
 }
 
 async function overWay(

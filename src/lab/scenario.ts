@@ -108,7 +108,7 @@ export function scenarioNames(): string[] {
 export function loadScenario(nameOrPath: string): Scenario {
   const isPath = nameOrPath.endsWith('.json');
   if (!isPath && !scenarioNames().includes(nameOrPath)) {
-    throw wrong('--scenario', `one of ${scenarioNames().join(' ')}, or a path that ends in .json`, nameOrPath);
+    throw wrong('scenario', `one of ${scenarioNames().join(' ')}, or a path that ends in .json`, nameOrPath);
   }
   const path = isPath ? nameOrPath : join(SCENARIO_FOLDER, `${nameOrPath}.json`);
   const name = path.replace(/^.*\//, '').slice(0, -'.json'.length);

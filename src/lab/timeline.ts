@@ -21,6 +21,12 @@ type OtherDo = 'rebind' | 'readdress' | 'restart-server' | 'sleep-router';
 
 const DIRECTIONS = ['down', 'up'] as const;
 
+/** Length of the bins in which the capacity is looked for. */
+export const COLD_BIN_US = 100_000;
+/** It is found when so many bins in a row carry so much of the limit. */
+const FOUND_BINS = 3;
+const FOUND_SHARE = 0.9;
+
 /** Everything that changes on the links from `fromUs` on and before `toUs`; the first of each link says what it is like at `fromUs`. */
 export function linkChanges(scenario: Scenario, fromUs: number, toUs: number): LinkChange[] {
   return scenario.links
@@ -110,4 +116,21 @@ export function limitBps(scenario: Scenario, direction: Direction, fromUs: numbe
 /** What a trace carries over a whole round. */
 export function meanBps(trace: readonly number[]): number {
   return (trace.length * 1500 * 8e6) / trace[trace.length - 1];
+}
+
+/** When, of payload bytes per bin from `fromUs` on, the capacity was found; NaN: it was not. */
+export function foundAfterUs(
+  scenario: Scenario,
+  direction: Direction,
+  fromUs: number,
+  bins: readonly number[],
+): number {
+  let run = 0;
+  for (let i = 0; i < bins.length; i++) {
+    const beginUs = fromUs + i * COLD_BIN_US;
+    const limit = limitBps(scenario, direction, beginUs, beginUs + COLD_BIN_US);
+    run = (bins[i] * 8e6) / COLD_BIN_US >= FOUND_SHARE * limit ? run + 1 : 0;
+    if (run === FOUND_BINS) return (i + 1) * COLD_BIN_US;
+  }
+  return Number.NaN;
 }

@@ -86,7 +86,7 @@ test('what is wrong is said in one line that names the place', () => {
   );
   assert.throws(
     () => loadScenario('no-such-world'),
-    /^YokeError: --scenario: expected one of .*, found 'no-such-world'; see/,
+    /^YokeError: scenario: expected one of .*, found 'no-such-world'; see/,
   );
   assert.throws(
     () => loadScenario('/nowhere/x.json'),

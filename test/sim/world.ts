@@ -8,7 +8,7 @@
 import { type Random, seeded } from '../../src/base/random.ts';
 import { type PlainLinkSettings, settingsOf } from '../../src/lab/link.ts';
 import type { Scenario } from '../../src/lab/scenario.ts';
-import { limitBps, linkChanges, otherChanges } from '../../src/lab/timeline.ts';
+import { COLD_BIN_US, foundAfterUs, limitBps, linkChanges, otherChanges } from '../../src/lab/timeline.ts';
 import { Samples } from './apps.ts';
 import { type End, Pair } from './pair.ts';
 import { TcpFlow } from './tcp.ts';
@@ -26,10 +26,6 @@ const PING_US = 20_000;
 const QUERY_BYTES = 70;
 const ANSWER_BYTES = 300;
 const QUERY_US = 200_000;
-const BIN_US = 100_000;
-/** The capacity is found when so many bins in a row carry 90 % of the limit. */
-const FOUND_BINS = 3;
-const FOUND_SHARE = 0.9;
 /** A returned link is used again when it carries this share of its rate, looked at every 20 ms. */
 const USED_SHARE = 0.25;
 const LOOK_US = 20_000;
@@ -162,8 +158,8 @@ export class World {
     for (const asking of [this.ping, this.queries, this.voice]) asking.begin();
     this.to(COLD_US);
     const idle = [this.ping, this.queries, this.voice].map((a) => a.samples.quantile(0.95) / 1e3);
-    const coldUs = this.findCapacity();
-    this.to(0);
+    const direction = o.isUp ? 'up' : 'down';
+    const coldUs = foundAfterUs(this.scenario, direction, COLD_US, this.warmUp());
     for (const asking of [this.ping, this.queries, this.voice]) asking.begin();
     const before = flows.map((f) => f.goodputBytes);
     const count = () => ({
@@ -179,7 +175,7 @@ export class World {
     for (const asking of [this.ping, this.queries, this.voice]) asking.end();
     const each = flows.map((f, i) => ((f.goodputBytes - before[i]) * 8e6) / endUs);
     const bps = sum(each, (x) => x);
-    const limit = limitBps(this.scenario, o.isUp ? 'up' : 'down', 0, endUs);
+    const limit = limitBps(this.scenario, direction, 0, endUs);
     const sent = now.sent - at.sent;
     const dropped = Math.max(0, now.aqm - at.aqm);
     const q = (a: { samples: Samples }, share: number) => a.samples.quantile(share) / 1e3;
@@ -279,18 +275,15 @@ export class World {
     pair.events.after(LOOK_US, look);
   }
 
-  /** Time from the flow's start until it carries 90 % of what the links can; NaN when it does not before the measure. */
-  private findCapacity(): number {
-    let run = 0;
-    for (let t = COLD_US; t + BIN_US <= 0; t += BIN_US) {
+  /** Up to the begin of the measure: payload of all flows, bin by bin. */
+  private warmUp(): number[] {
+    const bins: number[] = [];
+    for (let t = COLD_US; t + COLD_BIN_US <= 0; t += COLD_BIN_US) {
       const before = sum(this.flows, (f) => f.goodputBytes);
-      this.to(t + BIN_US);
-      const bps = ((sum(this.flows, (f) => f.goodputBytes) - before) * 8e6) / BIN_US;
-      const limit = limitBps(this.scenario, this.o.isUp ? 'up' : 'down', t, t + BIN_US);
-      run = bps >= FOUND_SHARE * limit ? run + 1 : 0;
-      if (run === FOUND_BINS) return t + BIN_US - COLD_US;
+      this.to(t + COLD_BIN_US);
+      bins.push(sum(this.flows, (f) => f.goodputBytes) - before);
     }
-    return Number.NaN;
+    return bins;
   }
 
   private guests(): void {
