@@ -8,7 +8,9 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { loadScenario, type Scenario } from '../src/lab/scenario.ts';
 import { aloneOn, limitBps } from '../src/lab/timeline.ts';
 import { randomWorld } from '../test/sim/random-world.ts';
+import { type InTurn, liveRoundRobin } from '../test/sim/round-robin.ts';
 import { type Findings, varied, World } from '../test/sim/world.ts';
+import { median } from './median.ts';
 import { type Judged, judge, type Run } from './worlds-bars.ts';
 
 const MANY = 8;
@@ -25,6 +27,8 @@ interface Job {
   test: Case;
   /** One of the links only; `best`: the one that can carry most. */
   alone?: number | 'best';
+  /** Packets in turn in place of the engine. */
+  inTurn?: boolean;
   seconds?: number;
 }
 
@@ -38,7 +42,12 @@ export interface SimOptions {
   noAlone: boolean;
 }
 
-export type SimLine = { world: string; figures: Record<string, Record<string, Judged | number>> };
+export interface SimLine {
+  world: string;
+  figures: Record<string, Record<string, Judged | number>>;
+  /** What packets in turn get over the same links, by case. */
+  roundRobin: Record<string, { mbit: number; pingP95Ms: number }>;
+}
 
 /** Lives all worlds and tells each when it is done. */
 export async function simulate(options: SimOptions, onWorld: (line: SimLine) => void): Promise<void> {
@@ -53,11 +62,13 @@ export async function simulate(options: SimOptions, onWorld: (line: SimLine) => 
 async function simulateWorld(crew: Crew, scenario: Scenario, world: string, options: SimOptions): Promise<SimLine> {
   const { seconds } = options;
   const figures: SimLine['figures'] = {};
+  const turns: Partial<Record<Case, Promise<InTurn>[]>> = {};
   const pending = options.cases.map(async (test) => {
     const isMany = test.endsWith('.many');
     const runs = options.seeds.map(async (seed): Promise<Run> => {
       const job = { world, seed, test, seconds };
       const alone = isMany || options.noAlone ? [] : scenario.links.map((_, link) => crew.do({ ...job, alone: link }));
+      if (!isMany && !options.noAlone) turns[test] = [...(turns[test] ?? []), crew.inTurn(job)];
       const { bps, limitBps, ...values } = await crew.do(job);
       const best = (await Promise.all(alone)).map((f) => f.bps);
       return { seed, bps, limitBps, bestBps: best.length > 0 ? Math.max(...best) : Number.NaN, values };
@@ -68,22 +79,28 @@ async function simulateWorld(crew: Crew, scenario: Scenario, world: string, opti
     const [test, figure] = await done;
     figures[test] = figure;
   }
-  return { world: scenario.name, figures };
+  const roundRobin: SimLine['roundRobin'] = {};
+  for (const [test, lives] of Object.entries(turns)) {
+    const all = await Promise.all(lives);
+    roundRobin[test] = { mbit: median(all.map((f) => f.bps)) / 1e6, pingP95Ms: median(all.map((f) => f.pingP95Ms)) };
+  }
+  return { world: scenario.name, figures, roundRobin };
 }
 
 /** One life. */
-function live({ world: name, seed, test, seconds, alone: which }: Job): Findings {
+function live({ world: name, seed, test, seconds, alone: which, inTurn }: Job): Findings | InTurn {
   const [direction, kind] = test.split('.');
   const whole = name === '' ? randomWorld(seed) : varied(loadScenario(name), seed);
   const alone = which === 'best' ? bestLink(whole, direction === 'up' ? 'up' : 'down') : which;
-  const world = new World(alone === undefined ? whole : aloneOn(whole, alone), {
+  const scenario = alone === undefined ? whole : aloneOn(whole, alone);
+  const o = {
     seed,
     isUp: direction === 'up',
     congestion: kind === 'bbr' ? 'bbr' : 'cubic',
     flows: kind === 'many' ? MANY : 1,
     seconds,
-  });
-  return world.run();
+  } as const;
+  return inTurn ? liveRoundRobin(scenario, o) : new World(scenario, o).run();
 }
 
 function bestLink(scenario: Scenario, direction: 'down' | 'up'): number {
@@ -96,13 +113,13 @@ export class Crew {
   readonly #threads: Worker[];
   readonly #idle: Worker[] = [];
   readonly #waiting: Job[] = [];
-  readonly #done = new Map<number, { resolve: (f: Findings) => void; reject: (e: Error) => void }>();
+  readonly #done = new Map<number, { resolve: (f: Findings | InTurn) => void; reject: (e: Error) => void }>();
   #next = 0;
 
   constructor(count: number) {
     this.#threads = Array.from({ length: count }, () => {
       const thread = new Worker(fileURLToPath(import.meta.url), { workerData: 'crew' });
-      thread.on('message', ({ id, findings, error }: { id: number; findings: Findings; error?: string }) => {
+      thread.on('message', ({ id, findings, error }: { id: number; findings: Findings | InTurn; error?: string }) => {
         const { resolve, reject } = this.#done.get(id)!;
         this.#done.delete(id);
         if (error === undefined) resolve(findings);
@@ -115,7 +132,16 @@ export class Crew {
     });
   }
 
-  do(job: Omit<Job, 'id'>): Promise<Findings> {
+  do(job: Omit<Job, 'id' | 'inTurn'>): Promise<Findings> {
+    return this.#put(job) as Promise<Findings>;
+  }
+
+  /** The same by packets in turn. */
+  inTurn(job: Omit<Job, 'id' | 'inTurn'>): Promise<InTurn> {
+    return this.#put({ ...job, inTurn: true });
+  }
+
+  #put(job: Omit<Job, 'id'>): Promise<Findings | InTurn> {
     return new Promise((resolve, reject) => {
       const id = this.#next++;
       this.#done.set(id, { resolve, reject });

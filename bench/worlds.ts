@@ -79,10 +79,10 @@ async function runSimulation(options: Arguments, scenarios: readonly Scenario[])
   let ok = true;
   let beginMs = performance.now();
   const list = Array.from({ length: seeds }, (_, i) => from + i);
-  await simulate({ ...options, seeds: list }, ({ world, figures }) => {
+  await simulate({ ...options, seeds: list }, ({ world, figures, roundRobin }) => {
     const scenario = scenarios.find((s) => s.name === world)!;
     const how = { by: 'simulation', seeds: `${from}-${from + seeds - 1}`, load: loadavg()[0] };
-    ok = print(scenario, options, how, figures, {}, (performance.now() - beginMs) / 1e3) && ok;
+    ok = print(scenario, options, how, figures, { roundRobin }, (performance.now() - beginMs) / 1e3) && ok;
     beginMs = performance.now();
   });
   return ok ? 0 : 1;

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { loadScenario } from '../../src/lab/scenario.ts';
 import { Samples } from './apps.ts';
 import { randomWorld } from './random-world.ts';
+import { liveRoundRobin } from './round-robin.ts';
 import { type Findings, varied, World, type WorldOptions } from './world.ts';
 
 function live(name: string, options: Partial<WorldOptions> = {}): Findings {
@@ -99,4 +100,12 @@ test('worlds by chance are lived through, and their memory is bounded', () => {
       `${seed}: ${f.slotsMost} slots`,
     );
   }
+});
+
+test('packets in turn add up equal links, and nothing else', () => {
+  const o = { seed: 1, isUp: false, congestion: 'cubic', flows: 1, seconds: 4 } as const;
+  const equal = liveRoundRobin(loadScenario('queue-1s'), o);
+  assert.ok(equal.bps > 0.6 * 40e6 && equal.bps < 40e6 && equal.pingP95Ms > 30, JSON.stringify(equal));
+  const unequal = liveRoundRobin(loadScenario('delay-8-80'), o);
+  assert.ok(unequal.bps < 0.3 * 40e6, JSON.stringify(unequal));
 });

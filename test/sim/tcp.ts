@@ -6,9 +6,11 @@
  * RACK (RFC 8985) serves only to find retransmissions that were lost again. Three later segments mean a loss and no reduction is ever
  * undone, so that reordering hurts as much as it ever does.
  */
+import type { Random } from '../../src/base/random.ts';
 import { Bbr } from './bbr.ts';
 import { type Ack, type Congestion, Cubic } from './congestion.ts';
-import type { Pair } from './pair.ts';
+import type { Events } from './events.ts';
+import type { PacketHandler } from './pair.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
@@ -26,6 +28,24 @@ const SENT = 1;
 const SACKED = 2;
 const LOST = 3;
 const RESENT = 4;
+
+/** One side of what lies between the ends of a flow. */
+export interface Host {
+  readonly handlers: Map<number, PacketHandler>;
+  /** Called when what came at once has been handed over. */
+  readonly afterBatch: (() => void)[];
+  /** Whether it was taken; `write` puts the flow's own words behind the headers. */
+  send(flow: number, bucket: number, length: number, write: (view: DataView, at: number) => void): boolean;
+}
+
+/** What lies between: two engines and their links (pair.ts), or something plainer. */
+export interface Net {
+  readonly events: Events;
+  readonly nowUs: number;
+  readonly random: Random;
+  readonly router: Host;
+  readonly server: Host;
+}
 
 export interface TcpOptions {
   isUp: boolean;
@@ -62,7 +82,7 @@ export class TcpFlow {
 
   private stopped = false;
   private retrying = false;
-  private readonly pair: Pair;
+  private readonly pair: Net;
   private readonly o: TcpOptions;
   private readonly maxWindow: number;
   // Sender
@@ -124,7 +144,7 @@ export class TcpFlow {
   private lastProgressUs = 0;
   private readonly blocks: number[] = [];
 
-  constructor(pair: Pair, options: TcpOptions) {
+  constructor(pair: Net, options: TcpOptions) {
     this.pair = pair;
     this.o = options;
     this.segmentBytes = options.segmentBytes ?? 1444;
