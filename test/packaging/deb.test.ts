@@ -75,6 +75,7 @@ test('systemd understands every line of the unit, and finds it closed', {
 }, () => {
   // the program is not installed here: any other stands in for it
   const text = readFileSync(join(tree, 'usr/lib/systemd/system/yoke.service'), 'utf8');
+  assert.match(text, /^ExecStart=\/usr\/bin\/yoke run$/m);
   const unit = join(folder, 'yoke.service');
   spawnSync('tee', [unit], { input: text.replace('/usr/bin/yoke', '/bin/sh') });
   const verified = say('systemd-analyze', 'verify', '--man=no', unit);
