@@ -113,6 +113,14 @@ test('a router that is known keeps its name and addresses, whatever its new invi
   assert.equal(clients().length, 1);
 });
 
+test('a name that was given by hand meanwhile is not taken away', () => {
+  invite('home', 1);
+  const byHand = `\nconfig client 'home'\n\toption public_key '${printKey(keyOf(7))}'\n\toption ipaddr '10.9.0.6'\n`;
+  writeFileSync(file, SERVER + byHand);
+  assert.equal(verdict(1), 'used');
+  assert.equal(readFileSync(file, 'utf8'), SERVER + byHand);
+});
+
 test('a full network refuses, and uses no invitation up', () => {
   for (let n = 1; n <= 5; n++) {
     invite(`r${n}`, n);

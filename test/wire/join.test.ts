@@ -6,6 +6,7 @@ import { CookieJar } from '../../src/wire/cookie.ts';
 import { Initiator, Responder } from '../../src/wire/handshake.ts';
 import { JOIN_ANSWER_BYTES, JOIN_REQUEST_BYTES } from '../../src/wire/header.ts';
 import { type JoinAnswer, JoinAsker, JoinDoor, type JoinOpened, VERDICTS } from '../../src/wire/join.ts';
+import { NoiseResponder } from '../../src/wire/noise.ts';
 import { nodeCrypto } from './nodecrypto.ts';
 
 const crypto = nodeCrypto();
@@ -58,6 +59,15 @@ test('the server learns key and secret, the router what it is from now on', () =
     }),
     { numRuns: 20 },
   );
+});
+
+test('the pattern is Noise’s with a prologue of its own; an answer to another request is none', () => {
+  const { server, own, asker, door } = ends();
+  const noise = new NoiseResponder(crypto, new TextEncoder().encode('yoke 1 join'), server);
+  const first = noise.readFirst(asker.request().slice(4, JOIN_REQUEST_BYTES - 32));
+  assert.deepEqual([first?.remoteStatic, first?.payload.slice(0, 16)], [own.publicKey, SECRET]);
+  const other = new JoinAsker({ crypto, own, serverKey: server.publicKey, secret: SECRET, index: 5 });
+  assert.equal(other.handleAnswer(door.answer(opened(door.open(asker.request())), WELCOME)), 'not-expected');
 });
 
 test('every verdict arrives, with nothing behind it', () => {
