@@ -11,7 +11,15 @@ import { join as joinPath } from 'node:path';
 import { parsePrefix, prefixContains, printAddress } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
 import type { NewLink } from '../config/compose.ts';
-import { type Belongs, belongsTo, joinedText, linkInterfaces, linkName, withLinks } from '../config/joined.ts';
+import {
+  type Belongs,
+  belongsTo,
+  joinedText,
+  keyFileIn,
+  linkInterfaces,
+  linkName,
+  withLinks,
+} from '../config/joined.ts';
 import { printKey } from '../config/kinds.ts';
 import { MAX_LINKS } from '../config/options.ts';
 import { readConfig } from '../config/schema.ts';
@@ -61,8 +69,9 @@ export async function join(text: string | undefined, options: JoinOptions): Prom
   needRoot(COMMAND);
   const instance = instanceOf(options);
   const before = readText(instance.config) ?? '';
-  const isNew = invitation ? joinServer : addNewLinks;
-  const changed = await isNew(invitation!, before, instance, options);
+  const changed = invitation
+    ? await joinServer(invitation, before, instance, options)
+    : await addNewLinks(before, instance, options);
   if (changed === 'end') return EXIT_DONE;
   const started = await startService(instance, { restart: changed === 'all' });
   if (changed === 'links') process.kill(lockHolder(instance.runDir)!.pid, 'SIGHUP');
@@ -86,13 +95,13 @@ async function joinServer(
   instance: Instance,
   options: JoinOptions,
 ): Promise<Changed> {
-  const { config: file, stateDir } = instance;
+  const { config: file } = instance;
   const belongs = before === '' ? 'nobody' : belongsTo(before, file, printKey(invitation.serverKey));
   checkBelongs(belongs, file, options.replace);
   const { links, passed } = await chooseLinks(options.link, bondDevice(before, file));
   if (!(await agreed(links, passed, options))) return 'end';
 
-  const privateKeyFile = joinPath(stateDir, 'private.key');
+  const privateKeyFile = keyFileIn(before, file) ?? joinPath(instance.stateDir, 'private.key');
   const privateKey = ensurePrivateKey(privateKeyFile);
   say(`asking the server at ${invitation.places.join(', ')}, UDP port ${invitation.port} …`);
   const own = { privateKey, publicKey: publicKeyOf(privateKey) };
@@ -129,12 +138,7 @@ async function joinServer(
   return isWritten || !lockHolder(instance.runDir) ? 'all' : 'nothing';
 }
 
-async function addNewLinks(
-  _none: Invitation,
-  before: string,
-  instance: Instance,
-  options: JoinOptions,
-): Promise<Changed> {
+async function addNewLinks(before: string, instance: Instance, options: JoinOptions): Promise<Changed> {
   const { config: file } = instance;
   const isJoined = before !== '' && ['same', 'other'].includes(belongsTo(before, file, ''));
   if (!isJoined) {

@@ -5,7 +5,6 @@
  *   this machine? ─▶ port free? ─▶ where do routers find it? ─▶ key ─▶ file ─▶ service ─▶ firewall? ─▶ invitation
  */
 import { randomBytes } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { join } from 'node:path';
 import { networkOf, type Prefix, parsePrefix, prefixContains, printAddress, printPrefix } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
@@ -14,6 +13,7 @@ import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/schema.ts';
 import { parseUci, printUci } from '../config/uci.ts';
 import { findSection, setOption } from '../config/uci-edit.ts';
+import { whyNotFree } from '../daemon/check.ts';
 import { firewallWarnings } from '../daemon/firewall.ts';
 import { Invitations } from '../daemon/invitations.ts';
 import { ensurePrivateKey } from '../daemon/keys.ts';
@@ -132,17 +132,7 @@ async function make(text: string, instance: Instance, options: ServerInitOptions
 
 /** @throws YokeError when another program has the port. */
 async function checkPort(port: number): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
-    const socket = createSocket('udp4');
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      socket.close();
-      resolve(error.code ?? error.message);
-    });
-    socket.bind({ port, exclusive: true }, () => {
-      socket.close();
-      resolve(undefined);
-    });
-  });
+  const code = await whyNotFree(new Uint8Array(4), port);
   if (code === undefined) return;
   throw new YokeError('host', {
     where: `UDP port ${port}`,

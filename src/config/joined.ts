@@ -41,6 +41,13 @@ export function belongsTo(text: string, file: string, serverPublicKey: string): 
   return key === serverPublicKey ? 'same' : 'other';
 }
 
+/** The file that this end's key is kept in, if a configuration says so: whoever has a key keeps it. */
+export function keyFileIn(text: string, file: string): string | undefined {
+  const document = parseUci(text, file);
+  const bond = findSection(document, 'interface', 'bond');
+  return bond < 0 ? undefined : getOption(document, bond, 'private_key_file');
+}
+
 /** The file as it should be. `links`: those that were found; one whose interface the file names already is not added again. */
 export function joinedText(
   text: string,

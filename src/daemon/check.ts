@@ -8,7 +8,7 @@ import { delimiter, join } from 'node:path';
 import { DRIVER_MISSING, hasDriver, holderOf } from '../backend/openvpn/bond-device.ts';
 import { checkFiles } from '../backend/openvpn/files.ts';
 import { ownerOf } from '../backend/openvpn/openvpn.ts';
-import { printAddress } from '../base/address.ts';
+import { type AddressBytes, printAddress } from '../base/address.ts';
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { forwardTroubles } from './firewall.ts';
@@ -138,7 +138,6 @@ function checkName(config: Config): Complaint[] {
 
 async function checkPorts(config: Config): Promise<Complaint[]> {
   if (config.role !== 'server') return [];
-  const { createSocket } = await import('node:dgram');
   const ipv6 = existsSync('/proc/net/if_inet6');
   const places =
     config.engine === 'openvpn'
@@ -146,17 +145,7 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
       : listenAddresses(config, ipv6);
   const tries = places.map(async ({ address, port }): Promise<Complaint | undefined> => {
     const text = printAddress(address);
-    const code = await new Promise<string | undefined>((resolve) => {
-      const socket = createSocket({ type: address.length === 4 ? 'udp4' : 'udp6', ipv6Only: address.length === 16 });
-      socket.once('error', (error: NodeJS.ErrnoException) => {
-        socket.close();
-        resolve(error.code ?? error.message);
-      });
-      socket.bind({ port, address: text, exclusive: true }, () => {
-        socket.close();
-        resolve(undefined);
-      });
-    });
+    const code = await whyNotFree(address, port);
     if (code === undefined) return undefined;
     const { file, line } = config.bond.place;
     return {
@@ -167,4 +156,16 @@ async function checkPorts(config: Config): Promise<Complaint[]> {
     };
   });
   return (await Promise.all(tries)).filter((c) => c !== undefined);
+}
+
+/** Why a UDP port of an address cannot be had now, in the kernel's word; undefined: it can. */
+export async function whyNotFree(address: AddressBytes, port: number): Promise<string | undefined> {
+  const { createSocket } = await import('node:dgram');
+  const socket = createSocket({ type: address.length === 4 ? 'udp4' : 'udp6', ipv6Only: address.length === 16 });
+  const code = await new Promise<string | undefined>((resolve) => {
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    socket.bind({ port, address: printAddress(address), exclusive: true }, () => resolve(undefined));
+  });
+  socket.close();
+  return code;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { printAddress } from '../../src/base/address.ts';
 import type { NewRouter } from '../../src/config/compose.ts';
-import { belongsTo, joinedText, linkInterfaces, linkName, withLinks } from '../../src/config/joined.ts';
+import { belongsTo, joinedText, keyFileIn, linkInterfaces, linkName, withLinks } from '../../src/config/joined.ts';
 import { printKey } from '../../src/config/kinds.ts';
 import { readConfig } from '../../src/config/schema.ts';
 
@@ -86,6 +86,11 @@ test('whose a file is', () => {
   assert.equal(belongsTo(bond(` option public_key '${KEY}'\n`), 'f', KEY), 'same');
   assert.equal(belongsTo(bond(` option public_key '${OTHER}'\n`), 'f', KEY), 'other');
   assert.equal(belongsTo(`${bond('')}config openvpn\n option ca /x\n`, 'f', KEY), 'other');
+});
+
+test('a key that is kept somewhere stays there', () => {
+  assert.equal(keyFileIn("config interface 'bond'\n option private_key_file '/k'\n", 'f'), '/k');
+  assert.equal(keyFileIn("config link 'a'\n option interface 'x'\n", 'f'), undefined);
 });
 
 test('the file of the other engine becomes one of this engine, with its links', () => {
