@@ -46,8 +46,7 @@ export class Delay {
 
   begin(nowUs: number): void {
     this.queueUs = 0;
-    this.jitterUs = 0;
-    this.samples = 0;
+    this.forgetUnrest();
     this.baseUs = Number.POSITIVE_INFINITY;
     this.baseBeforeUs = Number.POSITIVE_INFINITY;
     this.baseSinceUs = nowUs;
@@ -90,6 +89,12 @@ export class Delay {
     this.baseBeforeUs = this.standingUs;
     this.baseSinceUs = nowUs;
     this.queueUs = 0;
+  }
+
+  /** What was taken for unrest was of our own making. */
+  forgetUnrest(): void {
+    this.jitterUs = 0;
+    this.samples = 0;
   }
 
   /** The time over which the queue is the least. */

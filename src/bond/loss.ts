@@ -2,7 +2,7 @@
  * The loss of one path: whether it comes from sending too fast, or is the link's own; and when a link loses so much that the bond is better
  * off without it.
  *
- *   rounds ─▶ loss ─▶ over the limit ─▶ send less for two rounds ─┬─ it ends: we were too fast
+ *   rounds ─▶ loss ─▶ over the limit ─▶ send less for four rounds ─┬─ it ends: we were too fast
  *                                                                └─ it stays: the link's own ─▶ more than a fifth: ejected
  *   ejected ─▶ probes ─▶ hardly one is lost ─▶ readmitted; each time later than the last
  *
@@ -15,6 +15,7 @@ const LEAST_DATAGRAMS = 10;
 const IS_LIMIT = 0.1;
 /** Rounds after less is sent until its effect is judged, and how much of the loss must remain to be the link's own. */
 const JUDGED_AFTER = 4;
+const JUDGED_ROUNDS = 3;
 const STAYS = 0.5;
 /** A link's own loss, as a mean over rounds, at which the bond is better off without it. */
 const EJECTED = 0.2;
@@ -61,10 +62,9 @@ export class Loss {
   }
 
   /**
-   * A round is over, in which we sent about as fast as the link carries, or not. Returns true when the loss that we sent less for has stayed:
-   * then that was of no use.
+   * A round is over. `isBusy`: we sent about as fast as the link carries; `hadQueue`: a queue stood that may have been full. Returns true when the loss that we sent less for has stayed: then that was of no use.
    */
-  endRound(isBusy: boolean): boolean {
+  endRound(isBusy: boolean, hadQueue: boolean): boolean {
     const total = this.acked + this.lost;
     if (total < LEAST_DATAGRAMS) {
       this.rate *= 0.5;
@@ -73,13 +73,12 @@ export class Loss {
     this.rate = this.lost / total;
     this.acked = 0;
     this.lost = 0;
-    // What is lost of the little that we send is not lost for our haste.
-    if (!isBusy) this.own += (Math.min(MOST_A_ROUND, this.rate) - this.own) / 4;
+    if (!isBusy && !hadQueue) this.own += (Math.min(MOST_A_ROUND, this.rate) - this.own) / 4;
     else if (this.own > 0) this.own += (this.rate - this.own) / 8;
     if (this.judgedIn === 0) return false;
-    // (The round that the cut fell into has seen only a part of it.)
-    if (this.judgedIn < JUDGED_AFTER) this.judged += this.rate / (JUDGED_AFTER - 1);
-    if (--this.judgedIn > 0 || this.judged < STAYS * this.before) return false;
+    // (The first rounds still find what was lost before the cut.)
+    if (this.judgedIn <= JUDGED_ROUNDS) this.judged += this.rate / JUDGED_ROUNDS;
+    if (--this.judgedIn > 0 || hadQueue || this.judged < STAYS * this.before) return false;
     this.own = Math.max(this.own, this.judged);
     return true;
   }

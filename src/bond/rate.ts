@@ -47,6 +47,10 @@ const GROWING_GAIN = 0.8;
 const MAX_GAIN = 1.25;
 /** Loss in a round, beyond the link's own, that ends probing upward. */
 const LOSS_NO_PROBE = 0.05;
+/** A datagram that waited so long may have been followed by one that found the queue full. */
+const QUEUED_US = 10_000;
+const QUEUED_DATAGRAMS = 4;
+const QUEUED_WITHIN_US = 1_000_000;
 /** The link is busy when we send so much of what it is thought to carry, and the first guess was too much when it delivers so much of that. */
 const BUSY = 0.7;
 const TOO_MUCH = 0.9;
@@ -95,11 +99,15 @@ export class RateControl {
   private steady = 0;
   private steadyUs = 0;
   private roundEndsUs = 0;
+  /** When a datagram last came that had waited. */
+  private queuedUs = Number.NEGATIVE_INFINITY;
   private capacityBeforeCut = 0;
   private flatRounds = 0;
   private lastStartupRate = 0;
   private quietRounds = 0;
   private heavyRounds = 0;
+  /** The fastest that what was sent in this round came apart. */
+  private apartRate = 0;
   private readonly peaks = new Float64Array(PEAKS);
   private peak = 0;
   private peakSinceUs = 0;
@@ -196,9 +204,11 @@ export class RateControl {
     this.delay.note(owdUs, srttUs, FULL_DATAGRAM_BYTES / this.capacity, isCalm, this.delivery.fallsBehind, nowUs);
     const windowUs = this.mode === STARTUP ? Math.max(srttUs, 10_000) : this.rateWindowUs(srttUs);
     this.delivery.measure(arrivalUs, arrivalUs - owdUs, windowUs, this.delay.jitterUs, this.starvedUs);
+    const queuedUs = Math.max(QUEUED_US, (QUEUED_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
+    if (owdUs - this.delay.leastUs > queuedUs) this.queuedUs = nowUs;
     const newRound = nowUs >= this.roundEndsUs;
     if (newRound) {
-      if (this.loss.endRound(this.isBusy)) this.takeCutBack();
+      if (this.loss.endRound(this.isBusy, this.hadQueue(nowUs))) this.takeCutBack();
       this.roundEndsUs = nowUs + Math.max(srttUs, 10_000);
     }
     if (this.mode === STARTUP) this.startUp(srttUs, nowUs, newRound);
@@ -216,8 +226,16 @@ export class RateControl {
       } else this.flatRounds++;
     }
     // The first guess was too much: what was sent at about that rate came apart on the way.
-    if (newRound && this.isBusy && this.delivery.grows && rate < TOO_MUCH * this.delivery.sendRate) {
-      this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
+    if (rate > this.apartRate && this.isBusy && this.delivery.grows && rate < TOO_MUCH * this.delivery.sendRate) {
+      this.apartRate = rate;
+    }
+    if (newRound && this.apartRate > 0) {
+      this.heavyRate = this.heavyRounds++ === 0 ? this.apartRate : Math.max(this.apartRate, this.heavyRate);
+      this.apartRate = 0;
+    }
+    // So much too much that not enough arrives of it to measure a rate.
+    if (newRound && this.hadQueue(nowUs) && this.loss.isOverLimit) {
+      this.capacity = this.clamp(Math.max(rate, this.capacity / 2));
     }
     this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
     // A late packet or two on an idle path are no queue: it takes packets enough to see them fall behind.
@@ -233,7 +251,11 @@ export class RateControl {
     }
     if (isLossy) this.noteCut();
     if ((crowded || isLossy) && rate > 0) this.capacity = this.clamp(rate);
-    else if (isTooMuch) this.capacity = this.clamp(this.heavyRate);
+    else if (isTooMuch) {
+      this.capacity = this.clamp(this.heavyRate);
+      // What came apart made the delay's steps, too.
+      this.delay.forgetUnrest();
+    }
     this.mode = DRAIN;
     this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
     this.drainedUs = nowUs;
@@ -398,6 +420,11 @@ export class RateControl {
   private rebase(nowUs: number): void {
     this.delay.rebase(nowUs);
     this.stuckSinceUs = nowUs;
+  }
+
+  /** Whether a queue stood lately: what was lost since may have found it full. */
+  private hadQueue(nowUs: number): boolean {
+    return nowUs - this.queuedUs < QUEUED_WITHIN_US;
   }
 
   private noteCut(): void {

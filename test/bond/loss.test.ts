@@ -10,7 +10,7 @@ function round(loss: Loss, count: number, share: number, isBusy: boolean, random
     if (random() < share) loss.noteLost();
     else loss.noteAcked();
   }
-  return loss.endRound(isBusy);
+  return loss.endRound(isBusy, false);
 }
 
 test('loss that ends when less is sent was ours', () => {
@@ -41,6 +41,20 @@ test('loss that stays when less is sent is the link’s own, and the cut is take
     assert.ok(Math.abs(loss.own - share) < 0.05, `${loss.own}`);
     assert.equal(loss.isPoison, isPoison);
   }
+});
+
+test('loss while a queue stands is nobody’s but the queue’s', () => {
+  const random = seeded(5);
+  const loss = new Loss();
+  for (let i = 0; i < 40; i++) {
+    for (let n = 0; n < 50; n++) {
+      if (random() < 0.4) loss.noteLost();
+      else loss.noteAcked();
+    }
+    assert.ok(!loss.endRound(i % 2 === 0, true));
+    if (loss.isOverLimit) loss.noteCut();
+  }
+  assert.ok(!loss.isPoison && loss.own === 0);
 });
 
 test('a trickle shows poison too; a single bad round proves nothing', () => {
