@@ -19,6 +19,7 @@ import { Admission } from './admission.ts';
 import { certificatesOf } from './certificates.ts';
 import { type ControlMethod, type ControlParams, type ControlServer, startControl } from './control.ts';
 import { FIRST_INNER_MTU } from './dry.ts';
+import { newForwardTroubles } from './firewall.ts';
 import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
 import { type Keys, readKeys } from './keys.ts';
@@ -215,7 +216,7 @@ export class Daemon {
    * @throws YokeError when it needs a restart, or the host refuses it; then the one before goes on.
    */
   async reload(config: Config, keys: Keys, text?: string): Promise<void> {
-    const complaints = needsRestart(this.#said, config);
+    const complaints = [...needsRestart(this.#said, config), ...newForwardTroubles(this.#said, config)];
     if (complaints.length === 0 && !isSameKey(keys.privateKey, this.#keys.privateKey)) {
       const todo = 'restart yoke to change it';
       complaints.push({

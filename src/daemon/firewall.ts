@@ -71,6 +71,13 @@ function ephemeralPorts(): [number, number] {
   }
 }
 
+/** The same of those forwards alone that a running instance does not have yet. */
+export function newForwardTroubles(before: Config, after: Config): Complaint[] {
+  const known = new Set(before.forwards.map((f) => JSON.stringify({ ...f, place: undefined })));
+  const forwards = after.forwards.filter((f) => !known.has(JSON.stringify({ ...f, place: undefined })));
+  return forwards.length > 0 ? forwardTroubles({ ...after, forwards }) : [];
+}
+
 /** What an operator should look at before he waits for packets that cannot come, a sentence each. */
 export async function firewallWarnings(config: Config): Promise<string[]> {
   return [...addressWarnings(config), ...(await otherFirewalls(config))];
@@ -108,7 +115,12 @@ interface NftRule {
 /** Chains of others that drop by default where our packets pass, as far as they do not speak of our port or device. */
 async function otherFirewalls(config: Config): Promise<string[]> {
   const listed = await run(['nft', '-j', 'list', 'ruleset']).catch(() => undefined);
-  return listed?.status === 0 ? closedChains(listed.stdout, config) : [];
+  if (listed?.status !== 0) return [];
+  try {
+    return closedChains(listed.stdout, config);
+  } catch {
+    return []; // an nft that prints something else: what cannot be read is not judged
+  }
 }
 
 /** The same from the JSON that nft prints. */

@@ -1,5 +1,6 @@
 /** A reload while packets flow: a client, a forward and a link more, and a stream of which nothing is lost. And what `yoke plan` says before. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { type Bond, type Daemon, INNER, makeKeys, startBond, YOKE } from '../../src/lab/daemons.ts';
@@ -104,6 +105,24 @@ config forward 'web'
     assert.match(broken.stderr, /server\.conf:1 config interface: expected the name 'bond', found no name/);
     edit(bond.server, () => before);
     assert.equal((await yoke(bond.server, 'reload')).stdout, 'nothing has changed\n');
+  });
+
+  test('a forward over the port of a running program is refused, and what runs goes on', async () => {
+    const before = readFileSync(bond.server.configFile, 'utf8');
+    const listen = "require('net').createServer().listen(5055, () => console.log('ready'))";
+    const program = lab.spawn('server', [process.execPath, '-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(program.stdout!, 'data');
+    edit(bond.server, (text) => `${text}\nconfig forward 'x'\n\toption port '5055'\n\toption client 'router'\n`);
+    const { code, stderr } = await yoke(bond.server, 'reload');
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^[^\n]*forward 'x': expected TCP port 5055 of this server to be free, found a program [^\n]*\n$/,
+    );
+    await lab.end(program);
+    assert.equal((await yoke(bond.server, 'reload')).stdout, "+ forward 'x'\n");
+    edit(bond.server, () => before);
+    assert.equal((await yoke(bond.server, 'reload')).stdout, "- forward 'x'\n");
   });
 
   test('a speed test from the server, against a connected client by name', async () => {

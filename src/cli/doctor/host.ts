@@ -9,6 +9,7 @@ import { firewallWarnings } from '../../daemon/firewall.ts';
 import { lockHolder } from '../../daemon/lock.ts';
 import { readRules } from '../../host/read.ts';
 import { run } from '../../host/run.ts';
+import { desiredNft } from '../../plan/nft.ts';
 
 /** Something that was looked at. */
 export interface Finding {
@@ -88,7 +89,7 @@ async function kernel(config: Config | undefined): Promise<Finding[]> {
     },
   ];
   if (!existsSync('/proc/sys/net/ipv6')) out.push({ level: 'note', about: 'kernel', text: 'no IPv6' });
-  out.push(await nftables());
+  out.push(await nftables(config));
   return out;
 }
 
@@ -110,9 +111,9 @@ export function bondingDriver(): 'loaded' | 'can be loaded' | 'none' {
   return existsSync(`${modules}/bonding.ko`) ? 'can be loaded' : 'none';
 }
 
-/** A table like ours, checked by the kernel and not made. */
-async function nftables(): Promise<Finding> {
-  const table = `table inet yoke_doctor {
+/** The table that the configuration asks for, or one like ours, checked by the kernel and not made. */
+async function nftables(config: Config | undefined): Promise<Finding> {
+  const sample = `table inet yoke_doctor {
     chain nat {
       type nat hook postrouting priority srcnat
       oifname "none" masquerade
@@ -124,7 +125,8 @@ async function nftables(): Promise<Finding> {
   }
 `;
   try {
-    const { status, stderr } = await run(['nft', '-c', '-f', '-'], table);
+    const text = config ? desiredNft(config).text.replace(/^table inet \S+/, 'table inet yoke_doctor') : sample;
+    const { status, stderr } = await run(['nft', '-c', '-f', '-'], text);
     if (status === 0) return { level: 'good', about: 'kernel', text: 'nftables takes a table like ours' };
     const rights = /permitted|permission/i.test(stderr);
     const why = stderr.trim().split('\n')[0];
