@@ -70,7 +70,8 @@ function checkSwitch(reader: Reader, disabled: Entry<boolean>, enabled: Entry<bo
   }
 }
 
-const isOn = (r: { disabled: Entry<boolean>; enabled: Entry<boolean> }) =>
+/** Whether a section takes part. */
+export const isOn = (r: { disabled: Entry<boolean>; enabled: Entry<boolean> }) =>
   !oneOf(r.disabled) && oneOf(r.enabled) !== false;
 
 /** Complains about the second of two equal values. */

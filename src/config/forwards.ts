@@ -5,12 +5,13 @@
  *                                     ──toForward──────▶ ForwardConfig ──withForwards──▶ the client lets it through
  */
 import { type AddressBytes, type Prefix, prefixContains, printAddress } from '../base/address.ts';
-import type { BondReading, ClientReading, LinkReading } from './checks.ts';
+import { assert } from '../base/error.ts';
+import { type BondReading, type ClientReading, isOn, type LinkReading } from './checks.ts';
 import type { ClientConfig, ForwardConfig } from './config.ts';
 import type { PortRange } from './kinds.ts';
 import type { FORWARD_OPTIONS } from './options.ts';
 import { DEFAULT_PORT, portOfTunnel } from './ports.ts';
-import { allOf, complain, headingOf, oneOf, type Reader, type Reading, type Said } from './reading.ts';
+import { allOf, complain, headingOf, oneOf, type Reader, type Reading } from './reading.ts';
 import { nearest } from './suggest.ts';
 import type { UciSection } from './uci.ts';
 
@@ -27,8 +28,6 @@ export interface ForwardSurroundings {
   bond: BondReading | undefined;
 }
 
-const isOn = (r: ForwardReading['read'] | ClientReading['read'] | LinkReading['read']) =>
-  !oneOf(r.disabled) && oneOf(r.enabled) !== false;
 const meets = (a: PortRange, b: PortRange) => a.first <= b.last && b.first <= a.last;
 const same = (a: AddressBytes, b: AddressBytes) => printAddress(a) === printAddress(b);
 
@@ -49,6 +48,7 @@ export function checkForwards(reader: Reader, forwards: readonly ForwardReading[
     if (!isOn(r)) continue;
     checkDestPort(reader, r);
     checkDestination(reader, forward, around);
+    checkHost(reader, forward, before);
     checkTunnelPorts(reader, r, around);
     checkOthers(reader, forward, before, around.bond);
     before.push(forward);
@@ -122,6 +122,20 @@ function checkDestination(reader: Reader, { section, read: r }: ForwardReading, 
     }
   }
   checkFamilies(reader, { section, read: r }, destinationsOf(r, around));
+}
+
+/** One address cannot be behind two clients. */
+function checkHost(reader: Reader, { read: r }: ForwardReading, before: readonly ForwardReading[]) {
+  const [client, dest] = [oneOf(r.client), r.dest_ip.said[0]];
+  if (client === undefined || !dest) return;
+  const other = before.find(({ read: o }) => {
+    const [theirs, to] = [oneOf(o.client), oneOf(o.dest_ip)];
+    return theirs !== undefined && theirs !== client && to !== undefined && same(to, dest.value);
+  });
+  if (!other) return;
+  const found = `'${dest.text}', which ${headingOf(other.section)} (line ${other.section.line}) has behind '${oneOf(other.read.client)}'`;
+  const todo = 'give the hosts addresses of their own, or forward to the client itself and from there on';
+  complain(reader, dest.line, dest.where, { expected: `an address behind client '${client}' alone`, found, todo });
 }
 
 /** A forward must have somewhere to lead in the family of its address. */
@@ -230,10 +244,11 @@ export function toForward(
   { section, read: r }: ForwardReading,
   around: ForwardSurroundings,
 ): ForwardConfig {
-  const ports = mustSay(r.port.said[0]).value;
+  const ports = oneOf(r.port);
+  assert(ports !== undefined, 'a file without complaints has the port of each forward');
   const dest = oneOf(r.dest_port);
-  const holder = oneOf(r.dest_ip) && holderOf(oneOf(r.dest_ip)!, around.clients);
-  const client = oneOf(r.client) ?? (holder ? holder.section.name : undefined);
+  const destination = oneOf(r.dest_ip);
+  const client = oneOf(r.client) ?? (destination && holderOf(destination, around.clients)?.section.name);
   return {
     name: section.name ?? '',
     place: { file, line: section.line },
@@ -246,11 +261,6 @@ export function toForward(
     disabled: !isOn(r),
   };
 }
-
-const mustSay = <T>(said: Said<T> | undefined): Said<T> => {
-  if (!said) throw new Error('an option that is required was not said');
-  return said;
-};
 
 /** The client with what its forwards lead to, where that is not its own yet. */
 export function withForwards(client: ClientConfig, forwards: readonly ForwardConfig[]): ClientConfig {

@@ -11,8 +11,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { askControl } from '../../src/daemon/control.ts';
+import { end, inside, ipBatch, must, removeNamespace, run, spawnInside } from '../../src/lab/netns.ts';
 import type { Status } from '../../src/status/status.ts';
 import { makeCertificates, sectionOf, sectionText } from '../backend/openvpn-samples.ts';
+import { ASK, ECHO } from '../netns/ask.ts';
 import { type End, type Program, SERVER, until, Veths } from '../netns/veths.ts';
 import { inGuest, insideKernel } from './guest.ts';
 
@@ -160,6 +162,54 @@ inGuest(
       assert.equal(await pings('198.18.0.1', 20, '-I', LAN), 20);
     });
 
+    test('forwards lead through the bond, into the LAN and to the router, by TCP and UDP', {
+      skip: !REAL_NFT,
+    }, async () => {
+      /** A machine behind one of the two, in a namespace of its own. */
+      const behind = async (at: End, device: string, network: string): Promise<string> => {
+        const namespace = `${net.namespace(at)}-${device}`;
+        await must(['ip', 'netns', 'add', namespace]);
+        await net.ip(
+          at,
+          `link add ${device} type veth peer name eth0 netns ${namespace}`,
+          `address add ${network}.1/24 dev ${device}`,
+          `link set dev ${device} up`,
+        );
+        await ipBatch(namespace, [
+          'link set dev lo up',
+          `address add ${network}.2/24 dev eth0`,
+          'link set dev eth0 up',
+          `route add default via ${network}.1`,
+        ]);
+        return namespace;
+      };
+      const [lan, out] = [await behind('router', 'lan0', '192.168.9'), await behind('server', 'out0', '198.18.5')];
+      const programs = [
+        [lan, '8443'],
+        [net.namespace('router'), '2222'],
+      ].map(([namespace, port]) => spawnInside(namespace, [process.execPath, '-e', ECHO, port], { stdio: 'ignore' }));
+      const forwards =
+        "config forward 'web'\n\toption port '443'\n\toption dest_ip '192.168.9.2'\n\toption dest_port '8443'\n" +
+        "config forward 'itself'\n\toption port '2222'\n";
+      try {
+        net.write('server.conf', `${text('server')}\n${forwards}`);
+        const reload = await net.exec('server', [...YOKE, 'reload', '--run-dir', folder('server')], LIMIT_MS);
+        assert.equal(reload.stdout, "+ forward 'web'\n+ forward 'itself'\n", reload.stderr);
+        for (const [proto, port] of [
+          ['tcp', '443'],
+          ['udp', '443'],
+          ['udp', '2222'],
+        ]) {
+          const ask = inside(out, [process.execPath, '-e', ASK, proto, SERVER, port]);
+          const answered = async () => (await run(ask)).stdout.trim() === '198.18.5.2 hello';
+          await until(`an answer by ${proto} ${port}`, answered, LIMIT_MS, said);
+        }
+      } finally {
+        for (const child of programs) await end(child);
+        for (const namespace of [lan, out]) await removeNamespace(namespace);
+      }
+    });
+
     test('a line that dies silently costs no packet after a second, at either end; it is taken again when it is back', async () => {
       await cut(1);
       await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -222,8 +272,8 @@ inGuest(
       await start('router');
       await become('router', 'up', 'up');
       for (const at of ['router', 'server'] as const) {
-        const down = await net.must(at, [...YOKE, 'down', '--run-dir', folder(at)]);
-        assert.match(down, /ended pid/);
+        const down = await net.exec(at, [...YOKE, 'down', '--run-dir', folder(at)], LIMIT_MS);
+        assert.match(down.stdout, /ended pid/, down.stderr);
         await programs[at].ended();
         assert.doesNotMatch(await net.must(at, ['ip', '-br', 'link']), /bond0|tun[01]/);
         assert.doesNotMatch(await net.must(at, ['ip', 'rule']), /30327/);
@@ -242,5 +292,5 @@ inGuest(
       );
     });
   },
-  { timeoutMs: 300_000 },
+  { timeoutMs: 600_000 },
 );

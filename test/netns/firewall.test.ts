@@ -10,35 +10,12 @@ import { after, before, describe, test } from 'node:test';
 import { Daemon, INNER, labFolder, makeKeys, waitForStatus, writeSecret, YOKE } from '../../src/lab/daemons.ts';
 import { parseLinkSpec } from '../../src/lab/linkspec.ts';
 import { ADDRESS, Lab, type Place } from '../../src/lab/topology.ts';
+import { ASK, ECHO } from './ask.ts';
 import { CANNOT, until } from './veths.ts';
 
 /** A second public address of the server, that of `public_ipaddr`. */
 const PUBLIC = '192.0.2.9';
 const PUBLIC6 = '2001:db8:fe::9';
-/** Answers every datagram and every connection with who asked and what. */
-const ECHO = `
-  const [port] = process.argv.slice(1).map(Number);
-  const dgram = require('dgram').createSocket({ type: 'udp6' });
-  dgram.on('message', (m, r) => dgram.send(r.address.replace('::ffff:', '') + ' ' + m, r.port, r.address));
-  dgram.bind(port, '::');
-  require('net').createServer((s) => {
-    s.on('error', () => {});
-    s.on('data', (d) => s.end(s.remoteAddress.replace('::ffff:', '') + ' ' + d));
-  }).listen(port, '::', () => console.log('ready'));`;
-/** Asks once; prints the answer, or what went wrong. */
-const ASK = `
-  const [proto, host, port] = process.argv.slice(1);
-  const done = (text) => { console.log(text); process.exit(); };
-  setTimeout(() => done('silence'), 1500);
-  if (proto === 'tcp') {
-    const s = require('net').connect(Number(port), host, () => s.write('hello'));
-    s.on('data', (d) => done(String(d))).on('error', (e) => done(e.code));
-  } else {
-    const s = require('dgram').createSocket(host.includes(':') ? 'udp6' : 'udp4');
-    s.on('message', (m) => done(String(m)));
-    s.send('hello', Number(port), host);
-  }`;
-
 describe('firewall and forwards', { skip: CANNOT }, () => {
   let lab: Lab;
   let server: Daemon;
