@@ -152,6 +152,10 @@ export class Links {
   }
 
   async #want(name: string, action: 'up' | 'down', params: ControlParams): Promise<void> {
+    if (params.keep && params.for !== undefined) {
+      const todo = 'leave one of them out';
+      throw complain('--keep', 'it alone: what is written lasts', 'it and --for', todo);
+    }
     const forUs = params.for === undefined ? undefined : parseTimeUs(String(params.for));
     if (params.for !== undefined && (forUs === undefined || forUs < 1e6 || forUs > parseTimeUs(LONGEST)!)) {
       throw complain('--for', `a time from 1s to ${LONGEST}`, `'${params.for}'`, "write it like '10m'");

@@ -112,6 +112,7 @@ test('for a while: it comes back by itself, and says until when', async () => {
 
 test('kept: the file has it, and nothing else of the file changes', async () => {
   await start();
+  await assert.rejects(link('down', 'link0', { keep: true, for: '5s' }), /--keep: expected it alone/);
   await link('down', 'link0', { keep: true });
   const kept = readFileSync(file, 'utf8');
   assert.equal(kept, TEXT.replace("'198.51.100.1'\n", "'198.51.100.1'\n\toption disabled '1'\n"));
