@@ -5,7 +5,6 @@ import type { Kind } from './kinds.ts';
 interface BondingOption<T> {
   readonly kind: Kind<T>;
   readonly engine: 'openvpn';
-  readonly default?: string;
   readonly otherwise?: string;
   readonly doc: string;
 }
@@ -24,7 +23,8 @@ export const BONDING_MODES = [
 /** A mode of the driver. */
 export type BondingMode = (typeof BONDING_MODES)[number];
 
-const mode: Kind<BondingMode> = {
+/** A mode of the driver, by name or number. */
+export const bondingMode: Kind<BondingMode> = {
   name: 'word',
   expected: BONDING_MODES.map((m) => `'${m}'`).join(' or '),
   example: BONDING_MODES[0],
@@ -50,14 +50,6 @@ function is(shape: RegExp, expected: string, example: string, doc: string): Bond
     doc,
   };
 }
-
-/** `option mode`. */
-export const MODE_OPTION: BondingOption<BondingMode> = {
-  kind: mode,
-  engine: 'openvpn',
-  default: 'balance-rr',
-  doc: 'How the bonding driver divides packets among the tunnels, by name or number; the same at both ends.',
-};
 
 /** The driver's parameters, by the names that `ip link` and sysfs have for them. */
 export const BONDING_PARAMETERS = {

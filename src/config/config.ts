@@ -6,11 +6,20 @@ import type { PortRange, Service } from './kinds.ts';
 export type Role = 'router' | 'server';
 export type EngineName = 'multipath' | 'openvpn';
 
+/** How packets are divided among the links, engine multipath. */
+export const BOND_MODES = ['aggregate', 'redundant', 'weighted'] as const;
+
+/** One of them. */
+export type BondMode = (typeof BOND_MODES)[number];
+
 /** Where in the file a value was said, for messages about it later. */
 export interface Place {
   file: string;
   line: number;
 }
+
+/** What is done with a link whose quota is used up. */
+export type QuotaAction = 'backup' | 'off' | 'warn';
 
 /** `config link 'NAME'`: one internet access of the router. */
 export interface LinkConfig {
@@ -34,6 +43,13 @@ export interface LinkConfig {
   downBps?: number;
   upBps?: number;
   mtu?: number;
+  /** The links of the lowest tier carry, the others stand by. */
+  tier: number;
+  /** A dearer link carries what the cheaper ones cannot. */
+  cost: number;
+  weight: number;
+  /** What may pass in a month, both ways together; undefined: not metered. */
+  quota?: { limitBytes: number; resetDay: number; action: QuotaAction };
   /** Device of the tunnel through this link; engine openvpn only. */
   tunnel?: string;
   /** Never of the file: why the running instance leaves it for now. */
@@ -80,6 +96,8 @@ export interface BondConfig {
   /** First preference of the ip rules yoke adds. */
   rulePriority: number;
   mtu?: number;
+  /** Engine multipath; said at the router. */
+  mode: BondMode;
   /** The bonding driver's; engine openvpn only. */
   bonding?: { mode: BondingMode; parameters: { name: string; value: string }[] };
   watchdog?: { address?: AddressBytes; periodUs: number; timeoutUs: number; action?: string };
@@ -94,6 +112,22 @@ export interface ClientConfig {
   presharedKey?: Uint8Array;
   /** Inner addresses and networks behind this client: what it may send from, and what is sent to it. */
   allowed: Prefix[];
+  disabled: boolean;
+}
+
+/** `config policy 'NAME'`: what some of the traffic does otherwise. Empty lists: any. */
+export interface PolicyConfig {
+  name: string;
+  place: Place;
+  protocols: number[];
+  sources: Prefix[];
+  destinations: Prefix[];
+  sourcePorts: PortRange[];
+  destinationPorts: PortRange[];
+  dscp: number[];
+  /** Undefined: the bond's own. */
+  mode?: BondMode;
+  links: string[];
   disabled: boolean;
 }
 
@@ -129,6 +163,8 @@ export interface Config {
   bond: BondConfig;
   /** In the order of the file, at most 8; of a server with engine openvpn: where its tunnels wait. */
   links: LinkConfig[];
+  /** Router only, in the order of the file: the first that matches wins. */
+  policies: PolicyConfig[];
   /** Server only. */
   clients: ClientConfig[];
   /** Server only. */

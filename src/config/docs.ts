@@ -100,6 +100,8 @@ const KIND_WORDS: Record<string, string> = {
   number: 'a whole number, decimal or hex with `0x`',
   port: 'a UDP port',
   rate: 'a number with `bit`, `kbit`, `mbit` or `gbit` (powers of 1,000); a bare number is bit/s',
+  dscp: 'a code point from 0 to 63, or its name: `ef`, `va`, `le`, `cs0` to `cs7`, `af11` to `af43`',
+  protocol: '`tcp`, `udp`, `icmp` (both families), or a protocol number',
   time: 'a number with `us`, `ms`, `s`, `m`, `h` or `d`; a bare number is seconds',
   table: 'a number from 1 to 4294967295 or a name from rt_tables, but not main, local or default',
   'table number': 'a number from 1 to 243 or from 256 to 4294967286',

@@ -9,7 +9,7 @@ import {
   parsePrefix,
   printPrefix,
 } from '../base/address.ts';
-import { parseRateBps, parseTimeUs } from '../base/units.ts';
+import { parseRateBps, parseSizeBytes, parseTimeUs } from '../base/units.ts';
 
 /** One kind of value. */
 export interface Kind<T> {
@@ -124,6 +124,57 @@ export function rate(min: string, max: string): Kind<number> {
       /^\d+$/.test(text) ? `add the unit: a bare number is bit/s, '${text}mbit' may be meant` : undefined,
   };
 }
+
+/** An amount of data. A bare number is refused: bytes are never meant. Units: bytes. */
+export const size: Kind<number> = {
+  name: 'size',
+  expected: 'an amount with its unit, MB, GB or TB',
+  example: '20GB',
+  read: (text) => {
+    const bytes = /[a-z]$/i.test(text) ? parseSizeBytes(text) : undefined;
+    return bytes !== undefined && bytes >= 1e6 ? bytes : undefined;
+  },
+  hint: (text) =>
+    /^\d+(\.\d+)?$/.test(text)
+      ? `add the unit: '${text}GB' may be meant`
+      : /^\d+(\.\d+)?[kmgt]$/i.test(text)
+        ? `write '${text.toUpperCase()}B'`
+        : "write it like '20GB'; 1MB at the least",
+};
+
+/** Protocols by number, as a policy names them. */
+export const protocol: Kind<readonly number[]> = {
+  name: 'protocol',
+  expected: "'tcp' or 'udp' or 'icmp', or a protocol number from 0 to 255",
+  example: 'udp',
+  read: (text) => {
+    if (text === 'tcp') return [6];
+    if (text === 'udp') return [17];
+    if (text === 'icmp') return [1, 58];
+    return /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) <= 255 ? [Number(text)] : undefined;
+  },
+};
+
+/** Source: RFC 2474, RFC 2597, RFC 3246, RFC 5865, RFC 8622. */
+const CODE_POINTS: ReadonlyMap<string, number> = new Map([
+  ...[0, 1, 2, 3, 4, 5, 6, 7].map((n) => [`cs${n}`, 8 * n] as const),
+  ...[1, 2, 3, 4].flatMap((c) => [1, 2, 3].map((d) => [`af${c}${d}`, 8 * c + 2 * d] as const)),
+  ['le', 1],
+  ['va', 44],
+  ['ef', 46],
+]);
+
+/** A DSCP by name or number. */
+export const dscp: Kind<number> = {
+  name: 'dscp',
+  expected: "a code point from 0 to 63, or its name as 'ef', 'af41', 'cs5'",
+  example: 'ef',
+  read: (text) => {
+    const named = CODE_POINTS.get(text.toLowerCase());
+    if (named !== undefined) return named;
+    return /^(0|[1-9]\d?)$/.test(text) && Number(text) <= 63 ? Number(text) : undefined;
+  },
+};
 
 /** A duration; a bare number is seconds. Units: microseconds. */
 export function time(min: string, max: string): Kind<number> {
@@ -255,6 +306,15 @@ export function hostPrefix(family?: 4 | 6): Kind<Prefix> {
     },
   };
 }
+
+/** One address or a network. */
+export const addresses: Kind<Prefix> = {
+  name: 'addresses',
+  expected: 'an address or a network',
+  example: '192.168.1.20',
+  read: (t) => (t.includes('/') ? network.read(t) : parsePrefix(t)),
+  hint: (t) => network.hint?.(t),
+};
 
 /** A network: no host bits. */
 export const network: Kind<Prefix> = {

@@ -1,6 +1,6 @@
 /** Every option of every section: the one table that reading, messages and docs/config.md are made of. */
-import { BONDING_PARAMETERS, MODE_OPTION } from './bonding.ts';
-import type { EngineName, Role } from './config.ts';
+import { BONDING_MODES, BONDING_PARAMETERS, type BondingMode, bondingMode } from './bonding.ts';
+import { BOND_MODES, type BondMode, type EngineName, type Role } from './config.ts';
 import type { Kind } from './kinds.ts';
 import * as kind from './kinds.ts';
 
@@ -51,6 +51,10 @@ const DISABLED = {
 
 /** Links of a router, at most. Source: docs/protocol.md §1, a path id is 0 to 7. */
 export const MAX_LINKS = 8;
+
+/** Policies of a router, and different aims of theirs, at most. Source: docs/protocol.md §11.1, classes 1 to 7. */
+export const MAX_POLICIES = 32;
+export const MAX_AIMS = 7;
 
 /** `config link 'NAME'`. */
 export const LINK_OPTIONS = {
@@ -107,6 +111,55 @@ export const LINK_OPTIONS = {
     kind: kind.table,
     otherwise: 'chosen by yoke',
     doc: "Table for this link's own default route: a number, or a name from rt_tables.",
+  }),
+  mode: is({
+    kind: kind.choice('normal', 'backup'),
+    role: 'router',
+    engine: 'multipath',
+    otherwise: "`'normal'`; `'backup'` with a `tier` above 0",
+    doc: 'A backup link carries only while no normal link is up. It is probed all the time (every 5 s), so that it is ready at once.',
+  }),
+  tier: is({
+    kind: kind.whole(0, 9, 'a tier'),
+    role: 'router',
+    engine: 'multipath',
+    otherwise: "`'0'`; `'1'` with mode `'backup'`",
+    doc: 'Order among backup links: the links of the lowest tier of which one is up carry, the others stand by.',
+  }),
+  cost: is({
+    kind: kind.whole(0, 9, 'a cost'),
+    role: 'router',
+    engine: 'multipath',
+    default: '0',
+    doc: 'A dearer link carries only what the cheaper ones of its tier cannot: it joins when they are full, and leaves when they are not.',
+  }),
+  weight: is({
+    kind: kind.whole(1, 100, 'a weight'),
+    role: 'router',
+    engine: 'multipath',
+    default: '1',
+    doc: "Share of this link in mode `'weighted'`.",
+  }),
+  quota: is({
+    kind: kind.size,
+    role: 'router',
+    engine: 'multipath',
+    otherwise: 'not metered',
+    doc: 'What may pass this link in a month, both ways together, counted in IP bytes as a provider does. A warning at 80 %. The count survives restarts.',
+  }),
+  quota_reset: is({
+    kind: kind.whole(1, 31, 'a day of the month'),
+    role: 'router',
+    engine: 'multipath',
+    default: '1',
+    doc: 'Day on which the count begins anew, at midnight of the local time; in shorter months their last day.',
+  }),
+  quota_action: is({
+    kind: kind.choice('backup', 'off', 'warn'),
+    role: 'router',
+    engine: 'multipath',
+    default: 'backup',
+    doc: 'When the quota is used up: carry only while nothing else is up, not at all, or go on with a warning.',
   }),
   tunnel: is({
     kind: kind.newDevice,
@@ -175,7 +228,23 @@ export const BOND_OPTIONS = {
     otherwise: 'none',
     doc: 'The shared key itself.',
   }),
-  mode: is(MODE_OPTION),
+  mode: is<BondMode | BondingMode>({
+    kind: {
+      ...kind.choice(...BOND_MODES),
+      hint: (text) =>
+        text === 'backup'
+          ? "say it of the link: option mode 'backup' in its section config link"
+          : (BONDING_MODES as readonly string[]).includes(text)
+            ? "that is the bonding driver's: set option engine 'openvpn', or write 'aggregate'"
+            : undefined,
+    },
+    openvpnKind: bondingMode,
+    otherwise: "`'aggregate'`; engine openvpn: `'balance-rr'`",
+    doc:
+      '`aggregate`: all links as one. `redundant`: every packet on the two best links, for what must not be lost; it carries as much as the slower of the two. ' +
+      '`weighted`: packets dealt out by `weight`, whatever the links carry (for comparison). Said at the router, for both ways. ' +
+      `Engine openvpn: the mode of the bonding driver, by name or number, the same at both ends (${BONDING_MODES.map((m) => `\`${m}\``).join(', ')}).`,
+  }),
   ...BONDING_PARAMETERS,
   default_route: is({
     kind: kind.flag,
@@ -351,6 +420,43 @@ export const FORWARD_OPTIONS = {
   ...DISABLED,
 };
 
+/** `config policy 'NAME'`. */
+export const POLICY_OPTIONS = {
+  proto: is({ kind: kind.protocol, many: true, otherwise: 'any', doc: 'Protocol of the inner packet.' }),
+  src_ip: is({
+    kind: kind.addresses,
+    many: true,
+    otherwise: 'any',
+    doc: "Address or network on the router's side. With `masquerade '1'` everything leaves with the bond's own address: then only that can be met.",
+  }),
+  dest_ip: is({ kind: kind.addresses, many: true, otherwise: 'any', doc: 'Address or network on the far side.' }),
+  src_port: is({
+    kind: kind.ports,
+    many: true,
+    otherwise: 'any',
+    doc: "Port or range on the router's side; needs `proto`.",
+  }),
+  dest_port: is({
+    kind: kind.ports,
+    many: true,
+    otherwise: 'any',
+    doc: 'Port or range on the far side; needs `proto`.',
+  }),
+  dscp: is({ kind: kind.dscp, many: true, otherwise: 'any', doc: 'DSCP of the inner packet, by name or number.' }),
+  mode: is({
+    kind: kind.choice(...BOND_MODES),
+    otherwise: "the bond's own",
+    doc: 'How these packets are sent: see `mode` of the bond. This or `link` is needed.',
+  }),
+  link: is({
+    kind: kind.text,
+    many: true,
+    otherwise: 'any',
+    doc: 'Links that these packets keep to, backup links too; while none of them is up, or only ones whose quota is used up, the others take them.',
+  }),
+  ...DISABLED,
+};
+
 /** The sections of the file, in the order of docs/config.md. */
 export const SECTIONS: readonly SectionSpec[] = [
   {
@@ -364,6 +470,16 @@ export const SECTIONS: readonly SectionSpec[] = [
     heading: "config link 'NAME'",
     doc: `One internet access of the router; 1 to ${MAX_LINKS} sections. Without a name it is called as its interface.`,
     options: LINK_OPTIONS,
+  },
+  {
+    type: 'policy',
+    heading: "config policy 'NAME'",
+    role: 'router',
+    engine: 'multipath',
+    doc:
+      `What some of the traffic does otherwise than the rest; ${MAX_POLICIES} sections at most, the first that matches wins. All that is said must match, of several values one. ` +
+      'It holds both ways: the answers of a flow go as the flow does, once the router has sent a packet of it.',
+    options: POLICY_OPTIONS,
   },
   {
     type: 'client',

@@ -122,6 +122,7 @@ function readOption<T>(reader: Reader, name: string, spec: OptionSpec<T>, option
     }
     if (option.kind === 'option') first = option;
     const texts = spec.many && option.kind === 'option' ? option.value.split(/\s+/).filter(Boolean) : [option.value];
+    if (texts.length === 0) complainValue(reader, option.line, where, kind, option.value);
     for (const text of texts) {
       const value = kind.read(text);
       if (value !== undefined) said.push({ value, text, line: option.line, where });

@@ -4,7 +4,7 @@
  */
 import type { Prefix } from '../base/address.ts';
 import { assert, YokeError } from '../base/error.ts';
-import { BONDING_PARAMETERS } from './bonding.ts';
+import { BONDING_PARAMETERS, type BondingMode } from './bonding.ts';
 import {
   type BondReading,
   type ClientReading,
@@ -14,9 +14,27 @@ import {
   checkOpenvpn,
   type LinkReading,
 } from './checks.ts';
-import type { BondConfig, ClientConfig, Config, EngineName, LinkConfig, OpenvpnConfig, Role } from './config.ts';
+import type {
+  BondConfig,
+  BondMode,
+  ClientConfig,
+  Config,
+  EngineName,
+  LinkConfig,
+  OpenvpnConfig,
+  Role,
+} from './config.ts';
 import { checkForwards, type ForwardReading, toForward, withForwards } from './forwards.ts';
-import { BOND_OPTIONS, CLIENT_OPTIONS, FORWARD_OPTIONS, LINK_OPTIONS, SECTIONS, type Specs } from './options.ts';
+import {
+  BOND_OPTIONS,
+  CLIENT_OPTIONS,
+  FORWARD_OPTIONS,
+  LINK_OPTIONS,
+  POLICY_OPTIONS,
+  SECTIONS,
+  type Specs,
+} from './options.ts';
+import { checkPolicies, type PolicyReading, toPolicy } from './policies.ts';
 import { DEFAULT_PORT } from './ports.ts';
 import { allOf, complain, type Entry, headingOf, oneOf, type Reader, readSection } from './reading.ts';
 import { nearest } from './suggest.ts';
@@ -28,6 +46,7 @@ const TABLES: Readonly<Record<string, Specs>> = {
   link: LINK_OPTIONS,
   client: CLIENT_OPTIONS,
   forward: FORWARD_OPTIONS,
+  policy: POLICY_OPTIONS,
 };
 
 /** Reads a configuration file's text. `file` names it in messages. @throws YokeError `config` with everything that is wrong. */
@@ -38,6 +57,7 @@ export function readConfig(text: string, file: string): Config {
   const links: LinkReading[] = [];
   const clients: ClientReading[] = [];
   const forwards: ForwardReading[] = [];
+  const policies: PolicyReading[] = [];
   const openvpn: OpenvpnConfig[] = [];
   for (const section of document.sections) {
     if (!isWelcome(reader, section, bond?.section)) continue;
@@ -45,6 +65,7 @@ export function readConfig(text: string, file: string): Config {
     if (type === 'interface') bond = { section, read: readSection(reader, section, BOND_OPTIONS, TABLES) };
     else if (type === 'link') links.push({ section, read: readSection(reader, section, LINK_OPTIONS, TABLES) });
     else if (type === 'client') clients.push({ section, read: readSection(reader, section, CLIENT_OPTIONS, TABLES) });
+    else if (type === 'policy') policies.push({ section, read: readSection(reader, section, POLICY_OPTIONS, TABLES) });
     else if (type === 'forward')
       forwards.push({ section, read: readSection(reader, section, FORWARD_OPTIONS, TABLES) });
     else openvpn.push(toOpenvpn(file, section));
@@ -62,6 +83,7 @@ export function readConfig(text: string, file: string): Config {
   checkClients(reader, clients, bond);
   const around = { clients, links, bond };
   checkForwards(reader, forwards, around);
+  checkPolicies(reader, policies, links, bond);
   if (reader.engine === 'openvpn') checkOpenvpn(reader, openvpn, bond);
   if (reader.complaints.length > 0) {
     throw new YokeError(
@@ -77,6 +99,7 @@ export function readConfig(text: string, file: string): Config {
     engine: reader.engine,
     bond: toBond(file, reader, bond),
     links: links.map((l) => toLink(file, l)),
+    policies: policies.map((p) => toPolicy(file, p)),
     clients: clients.map((c) => withForwards(toClient(file, c), forwarded)),
     forwards: forwarded,
     ...(reader.engine === 'openvpn' ? { openvpn } : {}),
@@ -175,6 +198,7 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
     routingTable: must(r.routing_table),
     rulePriority: must(r.rule_priority),
     mtu: oneOf(r.mtu),
+    mode: reader.engine === 'multipath' ? ((oneOf(r.mode) as BondMode | undefined) ?? 'aggregate') : 'aggregate',
     ...(reader.engine === 'openvpn' && { bonding: toBonding(r) }),
     watchdog: must(r.watchdog)
       ? {
@@ -190,10 +214,11 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
 function toBonding(r: BondReading['read']): BondConfig['bonding'] {
   const names = Object.keys(BONDING_PARAMETERS) as (keyof typeof BONDING_PARAMETERS)[];
   const parameters = names.flatMap((name) => allOf(r[name]).map((value) => ({ name, value })));
-  return { mode: must(r.mode), parameters };
+  return { mode: (oneOf(r.mode) as BondingMode | undefined) ?? 'balance-rr', parameters };
 }
 
 function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
+  const quota = oneOf(r.quota);
   return {
     name: section.name ?? oneOf(r.interface) ?? `link${section.line}`,
     place: { file, line: section.line },
@@ -208,6 +233,12 @@ function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
     downBps: oneOf(r.down),
     upBps: oneOf(r.up),
     mtu: oneOf(r.mtu),
+    tier: oneOf(r.tier) ?? (oneOf(r.mode) === 'backup' ? 1 : 0),
+    cost: must(r.cost),
+    weight: must(r.weight),
+    ...(quota !== undefined && {
+      quota: { limitBytes: quota, resetDay: must(r.quota_reset), action: must(r.quota_action) },
+    }),
     tunnel: oneOf(r.tunnel),
     disabled: must(r.disabled) || !must(r.enabled),
   };

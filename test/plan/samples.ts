@@ -13,6 +13,9 @@ export function sampleLink(name: string, device: string, more: Partial<LinkConfi
     localPort: 0,
     remotePort: 1194,
     active: false,
+    tier: 0,
+    cost: 0,
+    weight: 1,
     disabled: false,
     ...more,
   };
@@ -36,6 +39,7 @@ export function sampleBond(addresses: string[], remote: string[], more: Partial<
     listen: [],
     open: [],
     testPort: 30327,
+    mode: 'aggregate',
     fwmark: 30327,
     routingTable: 1000,
     rulePriority: 700,
@@ -51,6 +55,7 @@ export function sampleRouter(bond: Partial<BondConfig> = {}, links?: LinkConfig[
     bond: sampleBond(['10.7.0.2/24', 'fd00:7::2/64'], ['10.7.0.1', 'fd00:7::1'], bond),
     links: links ?? [sampleLink('one', 'eth1'), sampleLink('two', 'eth2')],
     clients: [],
+    policies: [],
     forwards: [],
   };
 }
@@ -63,6 +68,7 @@ export function sampleServer(bond: Partial<BondConfig> = {}, clients?: ClientCon
     bond: sampleBond(['10.7.0.1/24'], [], { listen: [{ port: 1194 }], ...bond }),
     links: [],
     clients: clients ?? [sampleClient('home', ['10.7.0.2/32', '192.168.10.0/24'])],
+    policies: [],
     forwards: [],
   };
 }
