@@ -1,5 +1,7 @@
 /** Ways to make one device of many links, behind one interface. One contract suite runs against every implementation (test/contract/). */
 import type { AddressBytes, Prefix } from '../base/address.ts';
+import type { BondMode } from '../config/config.ts';
+import type { Rule } from '../packet/rules.ts';
 import type { BondStatus, DropCounts } from '../status/status.ts';
 import type { JoinAnswer } from '../wire/join.ts';
 
@@ -20,8 +22,22 @@ export interface LinkSettings {
   /** Upper limits of the directions; undefined: none. */
   downBps?: number;
   upBps?: number;
+  /** Undefined: 0, the links that carry; above: those that stand by while one of a lower tier is up. From LAST_TIER on: nobody wants it. */
+  tier?: number;
+  /** Undefined: 0; a dearer one carries what the cheaper ones cannot. */
+  cost?: number;
+  /** Undefined: 1; its share in mode `weighted`. */
+  weight?: number;
   /** Engine openvpn: the device of the tunnel. */
   tunnel?: string;
+}
+
+/** What traffic goes where. */
+export interface SteeringSettings {
+  /** How each class is sent, and over which links (by id; none: any). The first one is the bond's own; MAX_CLASSES at most. */
+  classes: { mode: BondMode; links: number[] }[];
+  /** Which packets are of another class than the bond's own: the first that matches. */
+  rules: Rule[];
 }
 
 export interface PeerSettings {
@@ -62,6 +78,8 @@ export interface BackendSettings {
   links: LinkSettings[];
   /** Server only. */
   listen: { address?: AddressBytes; port: number }[];
+  /** Router; undefined: everything over all links. */
+  steering?: SteeringSettings;
   fwmark: number;
   /** Upper bound of the inner MTU said by hand. */
   mtu?: number;

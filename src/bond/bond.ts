@@ -6,6 +6,8 @@
  *                                                                       └─ control ─▶ ACK, PING, …
  */
 import type { Memory } from '../base/memory.ts';
+import type { InnerPacket } from '../packet/inner.ts';
+import type { Rules } from '../packet/rules.ts';
 import {
   asksForAck,
   FRAME_ACK,
@@ -40,6 +42,7 @@ import { Preferences } from '../wire/preferences.ts';
 import { completePacketNumber } from '../wire/replay.ts';
 import { Grouper } from './grouper.ts';
 import { Lanes } from './lanes.ts';
+import { Mirror } from './mirror.ts';
 import { ENDPOINT_BYTES, Path, type PathOwner, type PathState } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, MAX_PACKET_BYTES, type PacketPool } from './pool.ts';
 import { ReorderBuffer } from './reorder.ts';
@@ -96,6 +99,11 @@ export class Bond implements PathOwner {
   /** Largest inner packet that the peer says it can send. */
   peerMtu = 0;
 
+  private readonly flowSeed: number;
+  /** Router: the operator's policies. */
+  private rules: Rules | undefined;
+  /** Server: the classes that the peer's flows have. */
+  private mirror: Mirror | undefined;
   private readonly memory: Memory;
   private readonly pool: PacketPool;
   private readonly owner: BondOwner;
@@ -120,6 +128,8 @@ export class Bond implements PathOwner {
     owner: BondOwner;
     endpointsAt: number;
     opensPaths: boolean;
+    /** Of the flow hashes that `bucketOf` is asked with. */
+    flowSeed: number;
     markCe: (offset: number, length: number) => boolean;
   }) {
     this.name = options.name;
@@ -128,6 +138,7 @@ export class Bond implements PathOwner {
     this.owner = options.owner;
     this.endpointsAt = options.endpointsAt;
     this.opensPaths = options.opensPaths;
+    this.flowSeed = options.flowSeed;
     this.steering = new Steering(this.paths);
     this.lanes = new Lanes(options.pool, this.steering.said, QUEUE_LIMIT, options.markCe);
     this.sender = new Sender(options.memory, options.pool, this.paths, this.lanes, this.steering, this.counters);
@@ -171,6 +182,11 @@ export class Bond implements PathOwner {
     }
   }
 
+  /** The upper limit of what this end sends over a path. Units: bit/s; undefined: none. */
+  setLimit(id: number, limitBps: number | undefined): void {
+    this.paths[id]?.rate.setCap(limitBps);
+  }
+
   /** The peer was restarted, or we were: everything of the association begins anew. Queued packets stay. */
   reset(nowUs: number): void {
     this.steering.reset(!this.opensPaths, nowUs);
@@ -191,8 +207,17 @@ export class Bond implements PathOwner {
     this.lanes.clear();
   }
 
-  /** Router: what the operator wants of paths and classes of traffic. */
-  setPreferences(said: Preferences, nowUs: number): void {
+  /** The bucket of a packet for the peer. `hash`: its flow's. */
+  bucketOf(packet: InnerPacket, hash: number, nowUs: number): number {
+    const { said } = this.steering;
+    if (said.classes === 1) return said.bucketOf(hash, 0);
+    const klass = this.rules?.classOf(this.memory, packet, hash) ?? this.mirror?.classOf(hash, nowUs) ?? 0;
+    return said.bucketOf(hash, klass);
+  }
+
+  /** Router: what the operator wants of paths and classes of traffic, and which packets are of which class. */
+  setPreferences(said: Preferences, rules: Rules | undefined, nowUs: number): void {
+    this.rules = rules;
     if (!this.steering.setPreferences(said, nowUs)) return;
     this.lanes.setClasses(said.classes);
     this.retune(nowUs);
@@ -328,6 +353,10 @@ export class Bond implements PathOwner {
     if (!this.allows(plainAt + DATA_HEADER_BYTES, length)) return 'not-allowed';
     this.lastDataUs = nowUs;
     path.lastDataUs = nowUs;
+    if (this.mirror !== undefined) {
+      const klass = this.steering.said.classOf(bucketOf(header));
+      if (klass !== 0) this.mirror.learn(plainAt + DATA_HEADER_BYTES, length, klass, nowUs);
+    }
     pool.length[slot] = length;
     pool.bucket[slot] = bucketOf(header);
     pool.sequence[slot] = sequenceOf(header);
@@ -394,6 +423,8 @@ export class Bond implements PathOwner {
     this.reader.readConfig(said);
     if (!this.steering.handleConfig(said, this.reader.generation)) return;
     this.lanes.setClasses(said.classes);
+    if (said.classes > 1) this.mirror ??= new Mirror(this.memory, this.flowSeed);
+    this.mirror?.clear();
     for (const p of this.paths) p?.rate.setCap(limitOf(said, p.id));
     this.retune(nowUs);
   }

@@ -56,7 +56,7 @@ export class Copies {
   /** Whether the path can take them no more, or has not for too long: then they are let go. */
   isVain(nowUs: number): boolean {
     const { path } = this;
-    return path === undefined || !(path.isUp || path.state === 'suspect') || nowUs - this.sinceUs > WAIT_US;
+    return path === undefined || !(path.isUp || path.mayBeLate) || nowUs - this.sinceUs > WAIT_US;
   }
 
   /** When they are let go at the latest. */

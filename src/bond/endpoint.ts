@@ -108,6 +108,8 @@ export interface EndpointOptions {
   hasAes: boolean;
   /** Microseconds since 1970 at `nowUs` = 0. */
   wallOffsetUs: number;
+  /** Of the flow hashes that `Bond.bucketOf` is asked with; 0 unless told. */
+  flowSeed?: number;
   /** Sets ECN CE on an inner packet; says whether it could. */
   markCe: (offset: number, length: number) => boolean;
 }
@@ -177,6 +179,7 @@ export class Endpoint implements BondOwner {
       owner: this,
       endpointsAt: this.freeEndpoints.pop() ?? this.o.allocate(MAX_PATHS * ENDPOINT_BYTES),
       opensPaths: this.o.role === 'server',
+      flowSeed: this.o.flowSeed ?? 0,
       markCe: this.o.markCe,
     });
     const peer = new Peer(name, publicKey, presharedKey, bond);

@@ -67,6 +67,10 @@ export class Lanes {
 
   /** Takes ownership of a slot whose bucket and length are set. */
   offer(slot: number, nowUs: number): void {
+    if (this.all.length === 1) {
+      this.all[0].queue.offer(slot, nowUs);
+      return;
+    }
     const lane = this.of(this.pool.bucket[slot]);
     if (lane.queue.packets === 0 && lane.served < this.now) lane.served = this.now;
     lane.queue.offer(slot, nowUs);

@@ -144,6 +144,11 @@ export class Path {
     return this.state === 'up' || (this.state === 'lossy' && this.isLastResort);
   }
 
+  /** Not up, but what is sent over it may arrive. */
+  get mayBeLate(): boolean {
+    return this.state === 'suspect' || this.state === 'lossy';
+  }
+
   /** The path may be tried: it has an endpoint; `up` once a datagram has been acknowledged. */
   open(ceilingMtu: number, nowUs: number): void {
     if (this.state !== 'closed') return;

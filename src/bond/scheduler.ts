@@ -77,14 +77,14 @@ export function choosePath(
 }
 
 /**
- * The path that brings a copy of what `first` carries earliest: of `carriers`; when there is no other one, of those of `mask` that are suspect (they may
- * be late only).
+ * The path that brings a copy of what `first` carries earliest: of `carriers`; when there is no other one, of those of `mask` that are suspect or lossy:
+ * better a copy that may come than none. `first` undefined: nothing goes by another one.
  */
 export function secondPath(
   paths: Paths,
   mask: number,
   carriers: number,
-  first: Path,
+  first: Path | undefined,
   sizeBytes: number,
   nowUs: number,
 ): Path | undefined {
@@ -93,7 +93,7 @@ export function secondPath(
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
     if (p === undefined || p === first || !p.hasEndpoint || sizeBytes + p.outerBytes > p.mtu.bytes) continue;
-    if (p.isUp ? (carriers & (1 << i)) === 0 : p.state !== 'suspect' || (mask & (1 << i)) === 0) continue;
+    if (p.isUp ? (carriers & (1 << i)) === 0 : !p.mayBeLate || (mask & (1 << i)) === 0) continue;
     // Any path that is up is better than the best of those that are not.
     const arrivalUs = arrivalAt(p, Math.max(nowUs, p.nextSendUs)) + (p.isUp ? 0 : 1e12);
     if (arrivalUs < bestArrivalUs) {

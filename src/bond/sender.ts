@@ -247,7 +247,6 @@ export class Sender {
       if (isTwice) copies.add(slot);
       this.noteData(path, slot);
       this.sealData(path, slot, at, session, nowUs);
-      this.lanes.noteSent(lane, size);
       at += size;
       if (n >= MAX_RUN || size < segment || isWeighted || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
       slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
@@ -257,6 +256,7 @@ export class Sender {
     }
     if (isWeighted) path.nextSendUs = Math.min(path.nextSendUs, nowUs + MOST_DEBT_US);
     out.totalBytes = at - bufferAt;
+    this.lanes.noteSent(lane, out.totalBytes);
   }
 
   /** The copies of the last run, when their path may send them; they are let go when it cannot in time. */

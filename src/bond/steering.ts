@@ -118,7 +118,7 @@ export class Steering {
     const c = lane.klass;
     const mode = this.said.mode[c];
     if (mode === MODE_WEIGHTED) this.weighted.choose(paths, this.carriers[c], this.said.weight, sizeBytes, nowUs, out);
-    else if (mode === MODE_REDUNDANT) choosePath(paths, this.carriers[c], sizeBytes, true, 0, nowUs, out);
+    else if (mode === MODE_REDUNDANT) this.chooseFirst(lane, sizeBytes, nowUs, out);
     else if (this.hasCosts && this.spills[c].levels > 1) this.chooseByCost(lane, sizeBytes, urgent, nowUs, out);
     else choosePath(paths, this.carriers[c], sizeBytes, urgent, waitingBytes, nowUs, out);
   }
@@ -137,6 +137,14 @@ export class Steering {
   /** Whether a lane's packets go one by one, each where its turn is. */
   isWeighted(lane: Lane): boolean {
     return this.said.mode[lane.klass] === MODE_WEIGHTED;
+  }
+
+  /** The first of two paths: while none is up, one that may be late only. */
+  private chooseFirst({ klass }: Lane, sizeBytes: number, nowUs: number, out: Choice): void {
+    choosePath(this.paths, this.carriers[klass], sizeBytes, true, 0, nowUs, out);
+    if (out.path !== undefined || out.wakeUs !== Number.POSITIVE_INFINITY) return;
+    const late = secondPath(this.paths, this.said.paths[klass], 0, undefined, sizeBytes, nowUs);
+    if (late?.hasRoom() && late.nextSendUs <= nowUs) out.path = late;
   }
 
   private chooseByCost(lane: Lane, sizeBytes: number, urgent: boolean, nowUs: number, out: Choice): void {

@@ -1,12 +1,14 @@
 /** The words of `yoke link`: sub-commands and their options; what they do is in link.ts, loaded when it is called. */
 import type { Command } from 'commander';
-import type { LinkOptions } from './link.ts';
+import type { LinkAction, LinkOptions } from './link.ts';
 
 /** Adds `link` with its sub-commands. */
 export function describeLink(program: Command, done: (code: number) => void): void {
-  const group = program.command('link').description('links of the running router by hand: list, down, up, restart');
+  const group = program
+    .command('link')
+    .description('links of the running router by hand: list, down, up, restart, mode, weight');
   group.helpOption('--help', 'print this help').helpCommand(false);
-  const command = (action: 'list' | 'down' | 'up' | 'restart', name: string, description: string) =>
+  const command = (action: LinkAction, name: string, description: string) =>
     group
       .command(name)
       .description(description)
@@ -24,5 +26,13 @@ export function describeLink(program: Command, done: (code: number) => void): vo
       .option('--for <time>', "take it back by itself after this time: '90s', '10m', '2h'")
       .option('--keep', 'write it into the configuration file, too');
   }
+  command('mode', 'mode <link> <mode>', "'normal', or 'backup': used only while no normal link is up").option(
+    '--keep',
+    'write it into the configuration file, too',
+  );
+  command('weight', 'weight <link> <n>', "share of a link in mode 'weighted', 1 to 100").option(
+    '--keep',
+    'write it into the configuration file, too',
+  );
   command('restart', 'restart [links...]', 'take links down and up again, one after the other; all, or those named');
 }

@@ -1,7 +1,10 @@
-/** `yoke link list|down|up|restart`: asks the running instance, and shows what became of the links. */
+/** `yoke link list|down|up|restart|mode|weight`: asks the running instance, and shows what became of the links. */
 import { askControl } from '../daemon/control.ts';
 import type { LinkRow } from '../daemon/links.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
+
+/** The commands about links. */
+export type LinkAction = 'list' | 'down' | 'up' | 'restart' | 'mode' | 'weight';
 
 /** What the commands about links are given. */
 export interface LinkOptions extends GlobalOptions {
@@ -14,14 +17,12 @@ export interface LinkOptions extends GlobalOptions {
 const RESTART_LIMIT_MS = 600_000;
 
 /** Carries one of them out. */
-export async function link(
-  action: 'list' | 'down' | 'up' | 'restart',
-  names: readonly string[],
-  options: LinkOptions,
-): Promise<number> {
+export async function link(action: LinkAction, args: readonly string[], options: LinkOptions): Promise<number> {
+  const [names, value] = action === 'mode' || action === 'weight' ? [args.slice(0, 1), args[1]] : [args, undefined];
   const params = {
     action,
     names: names.join(' '),
+    ...(value !== undefined && { value }),
     ...(options.for !== undefined && { for: options.for }),
     ...(options.keep && { keep: true }),
   };

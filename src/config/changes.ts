@@ -24,6 +24,15 @@ const NAMES: Record<string, string> = {
   bonding: "the bonding driver's options",
   routes: 'route',
   endpoints: 'endpoint',
+  protocols: 'proto',
+  sources: 'src_ip',
+  destinations: 'dest_ip',
+  sourcePorts: 'src_port',
+  destinationPorts: 'dest_port',
+  links: 'link',
+  limitBytes: 'bytes',
+  resetDay: 'quota_reset',
+  action: 'quota_action',
 };
 /** Options of the bond that are set once, when device and sockets are opened; the bonding driver's mode is another. */
 const AT_START = ['ifname', 'listen', 'fwmark', 'privateKey', 'privateKeyFile'] as const;
@@ -36,6 +45,10 @@ export function changesOf(before: Config, after: Config): string[] {
   }
   lines.push(...optionLines('bond', before.bond, after.bond));
   lines.push(...sectionLines('link', before.links, after.links));
+  lines.push(...sectionLines('policy', before.policies, after.policies));
+  const order = (c: Config) => c.policies.map((p) => p.name).join(' ');
+  const isSameSet = before.policies.length === after.policies.length && !lines.some((l) => /^[+-] policy/.test(l));
+  if (isSameSet && order(before) !== order(after)) lines.push(`~ policies: in the order ${order(after)}`);
   lines.push(...sectionLines('client', before.clients, after.clients));
   lines.push(...sectionLines('forward', before.forwards, after.forwards));
   const openvpn = (c: Config) => JSON.stringify((c.openvpn ?? []).map((s) => s.options.map((o) => [o.name, o.value])));

@@ -162,7 +162,7 @@ const isSameFamily = (a: Prefix, b: Prefix) => a.bytes.length === b.bytes.length
 /** Makes the values of a section without faults. */
 export function toPolicy(file: string, { section, read: r }: PolicyReading): PolicyConfig {
   return {
-    name: section.name ?? '',
+    name: section.name ?? `policy${section.line}`,
     place: { file, line: section.line },
     protocols: allOf(r.proto).flat(),
     sources: allOf(r.src_ip),

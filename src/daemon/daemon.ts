@@ -36,6 +36,7 @@ import { activeLinks, addressesOf, assignIds, backendSettings, linkTrouble } fro
 import { SpeedTests } from './speedtest.ts';
 import { buildStatus } from './status.ts';
 import { TRIAL_LIMITS_S, Trials } from './trial.ts';
+import { Usage } from './usage.ts';
 import { Watch } from './watch.ts';
 
 /** What an instance is made of; tests give it a simulated machine and a backend that carries nothing. */
@@ -70,13 +71,15 @@ export class Daemon {
   readonly #admission: Admission;
   readonly #links: Links;
   readonly #trials: Trials;
+  /** Router: of metered links. */
+  #usage: Usage | undefined;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
   #end!: (ending: Ending) => void;
   /** As the file says it. */
   #said: Config;
   #text: string | undefined;
-  /** With what is wanted by hand. */
+  /** With what is wanted by hand, and what follows from used-up quotas. */
   #config: Config;
   #keys: Keys;
   #ids: Map<string, number>;
@@ -160,6 +163,11 @@ export class Daemon {
     await machine.check(this.#config);
     backend.prepare?.();
     for (const text of certificatesOf(this.#config, Date.now()).warnings) log('warn', text);
+    if (this.#config.role === 'router') {
+      const { stateDir } = this.#parts;
+      this.#usage = new Usage(stateDir, this.#config, log, () => this.#followSoon(0), Date.now());
+      this.#config = this.#effective();
+    }
     await hooks?.('preup', this.#config, log);
     this.#hooked = true;
     this.#facts = await this.#keeper.observe(this.#config);
@@ -173,7 +181,8 @@ export class Daemon {
     this.#tellLinks();
     this.#startWatch();
     await this.#speedTests.set(this.#config);
-    this.#sampler = new Sampler(backend, log, (ready) => {
+    this.#sampler = new Sampler(backend, log, (ready, report) => {
+      this.#usage?.handleReport(report, Date.now());
       this.#watch?.handleLinks(this.#config.role === 'router' ? this.#anyUsable() : ready);
       this.#names.handleReady(ready, this.#questions());
     });
@@ -196,6 +205,7 @@ export class Daemon {
     await this.#speedTests.stop();
     const { hooks, log } = this.#parts;
     if (this.#hooked) await hooks?.('predown', this.#config, log);
+    await this.#keepUsage();
     try {
       await this.#parts.backend.stop();
     } finally {
@@ -240,7 +250,8 @@ export class Daemon {
   async #take(config: Config, keys: Keys): Promise<void> {
     await this.#inTurn(async () => {
       this.#said = config;
-      this.#config = this.#links.apply(config);
+      this.#usage?.setConfig(config, Date.now());
+      this.#config = this.#effective();
       this.#keys = keys;
       this.#ids = assignIds(activeLinks(this.#config), this.#ids);
       if (config.bond.mtu !== undefined) this.#innerMtu = Math.min(this.#innerMtu, config.bond.mtu);
@@ -289,7 +300,8 @@ export class Daemon {
       startedAt: this.#startedAt,
       report: await this.#parts.backend.status(),
       verdicts: this.#sampler?.verdicts ?? new Map(),
-      warnings: [...this.#names.complaints(), ...this.#trials.warnings()],
+      warnings: [...this.#names.complaints(), ...this.#trials.warnings(), ...(this.#usage?.warnings(Date.now()) ?? [])],
+      quotas: (name) => this.#usage?.statusOf(name, Date.now()),
     });
   }
 
@@ -378,9 +390,22 @@ export class Daemon {
     }, afterMs);
   }
 
+  /** What the file says, with what is wanted by hand and what follows from used-up quotas. */
+  #effective(): Config {
+    const wanted = this.#links.apply(this.#said);
+    return this.#usage?.apply(wanted) ?? wanted;
+  }
+
+  /** The last of what the links carried; a backend that does not answer any more has told all but a second's. */
+  async #keepUsage(): Promise<void> {
+    const report = await this.#parts.backend.status().catch(() => undefined);
+    if (report) this.#usage?.handleReport(report, Date.now());
+    this.#usage?.save(Date.now());
+  }
+
   #follow(): Promise<void> {
     return this.#inTurn(async () => {
-      this.#config = this.#links.apply(this.#said);
+      this.#config = this.#effective();
       this.#ids = assignIds(activeLinks(this.#config), this.#ids);
       // host first: a socket that is opened before its route exists sends into nothing
       await this.#keepLive();
@@ -440,7 +465,12 @@ export class Daemon {
       const link = links.find((l) => l.name === name);
       if (!link) return { name, device, state: 'disabled', reason: 'disabled in the file' };
       const path = bonds[0]?.paths.find((p) => p.name === name);
-      return { name, device: link.device, state: path?.state ?? 'closed', reason: link.reason };
+      return {
+        name,
+        device: link.device,
+        state: path?.state ?? 'closed',
+        reason: link.reason || (path?.standby ? 'stands by' : ''),
+      };
     });
   }
 

@@ -1,13 +1,14 @@
 /**
- * Links by hand, while the instance runs: taken down, taken up, taken down and up again one after the other (docs/links.md).
+ * Links by hand, while the instance runs: taken down, taken up, taken down and up again one after the other; another mode or weight (docs/links.md).
  *
- *   file ──▶ Config ──apply──▶ Config with `held` and `disabled` as wanted by hand ──▶ plan, settings, status
+ *   file ──▶ Config ──apply──▶ Config with `held`, `disabled`, `tier` and `weight` as wanted by hand ──▶ plan, settings, status
  *
  * What is wanted by hand lasts until it is taken back, its time is over, or the process ends; a reload of the file leaves it.
  */
 import { YokeError } from '../base/error.ts';
 import { parseTimeUs } from '../base/units.ts';
 import type { Config, LinkConfig } from '../config/config.ts';
+import { LINK_OPTIONS } from '../config/options.ts';
 import { nearest } from '../config/suggest.ts';
 import { parseUci, printUci, type UciDocument } from '../config/uci.ts';
 import { deleteOption, getOption, setOption } from '../config/uci-edit.ts';
@@ -54,6 +55,7 @@ export interface LinksParts {
 export class Links {
   readonly #parts: LinksParts;
   readonly #holds = new Map<string, Hold>();
+  readonly #wishes = new Map<string, { tier?: number; weight?: number }>();
   #restarting = false;
   #stopped = false;
 
@@ -68,8 +70,9 @@ export class Links {
 
   /** The configuration with what is wanted by hand. */
   apply(config: Config): Config {
-    if (this.#holds.size === 0) return config;
-    const links = config.links.map((link): LinkConfig => {
+    if (this.#holds.size === 0 && this.#wishes.size === 0) return config;
+    const links = config.links.map((said): LinkConfig => {
+      const link = { ...said, ...this.#wishes.get(said.name) };
       const hold = this.#holds.get(link.name);
       if (!hold) return link;
       return hold.up ? { ...link, disabled: false } : { ...link, held: hold.why };
@@ -89,6 +92,7 @@ export class Links {
     for (const name of wanted) this.#check(name);
     if (action === 'restart') await this.restart(wanted);
     else if (action === 'down' || action === 'up') await this.#want(wanted[0], action, params);
+    else if (action === 'mode' || action === 'weight') await this.#wish(wanted[0], action, params);
     return this.#parts.rows();
   }
 
@@ -161,13 +165,40 @@ export class Links {
       throw complain('--for', `a time from 1s to ${LONGEST}`, `'${params.for}'`, "write it like '10m'");
     }
     if (action === 'down' && forUs === undefined) await this.#checkOthers(name);
-    if (params.keep) this.#keep(name, action);
+    if (params.keep) this.#keep(name, action === 'up' ? enabled : disabled);
     this.#drop(name, this.#holds.get(name));
     const link = this.#parts.said().links.find((l) => l.name === name)!;
     if (action === 'down' || link.disabled || forUs !== undefined) this.#hold(name, action === 'up', forUs);
     this.#parts.log('info', `link ${name}: taken ${action} by hand`);
     await this.#parts.follow();
     if (action === 'down') await this.#until(name, (state) => state !== 'up');
+  }
+
+  /** Another mode or weight, from now on. */
+  async #wish(name: string, action: 'mode' | 'weight', params: ControlParams): Promise<void> {
+    const config = this.#parts.said();
+    if (config.engine !== 'multipath') {
+      throw complain(`link ${action}`, "engine 'multipath'", `engine '${config.engine}'`, 'see docs/links.md');
+    }
+    const value = String(params.value ?? '');
+    const { kind } = LINK_OPTIONS[action];
+    const read = kind.read(value);
+    if (read === undefined) {
+      throw complain(
+        `link ${action}`,
+        kind.expected,
+        `'${value}'`,
+        kind.hint?.(value) ?? `write it like '${kind.example}'`,
+      );
+    }
+    const said = config.links.find((l) => l.name === name)!;
+    const before = this.#wishes.get(name);
+    if (read === 'normal') this.#wishes.set(name, { ...before, tier: 0 });
+    else if (read === 'backup') this.#wishes.set(name, { ...before, tier: said.tier || 1 });
+    else this.#wishes.set(name, { ...before, weight: Number(read) });
+    if (params.keep) this.#keep(name, (file, at) => wished(file, at, action, value));
+    this.#parts.log('info', `link ${name}: ${action} ${value} by hand`);
+    await this.#parts.follow();
   }
 
   #hold(name: string, up: boolean, forUs: number | undefined): void {
@@ -207,7 +238,7 @@ export class Links {
   }
 
   /** Writes it into the file, in which nothing else changes. */
-  #keep(name: string, action: 'up' | 'down'): void {
+  #keep(name: string, change: (document: UciDocument, section: number) => UciDocument): void {
     const { file } = this.#parts.said();
     const document = parseUci(this.#parts.readFile(file), file);
     const at = document.sections.findIndex(
@@ -215,7 +246,7 @@ export class Links {
     );
     if (at < 0)
       throw complain(file, `the link '${name}' in it`, 'none', 'reload the file first: yoke reload', 'config');
-    this.#parts.writeFile(file, printUci(action === 'up' ? enabled(document, at) : disabled(document, at)));
+    this.#parts.writeFile(file, printUci(change(document, at)));
   }
 }
 
@@ -225,6 +256,12 @@ function enabled(document: UciDocument, section: number): UciDocument {
 
 function disabled(document: UciDocument, section: number): UciDocument {
   return setOption(deleteOption(document, section, 'enabled'), section, 'disabled', '1');
+}
+
+/** A normal link has no tier. */
+function wished(document: UciDocument, section: number, name: 'mode' | 'weight', value: string): UciDocument {
+  const rest = value === 'normal' ? deleteOption(document, section, 'tier') : document;
+  return setOption(rest, section, name, value);
 }
 
 function complain(

@@ -15,12 +15,12 @@ interface Seen {
 export class Sampler {
   readonly #backend: Backend;
   readonly #log: Log;
-  readonly #onSample: (ready: boolean) => void;
+  readonly #onSample: (ready: boolean, report: BackendReport) => void;
   readonly #seen = new Map<string, Seen>();
   readonly #timer: NodeJS.Timeout;
   #busy = false;
 
-  constructor(backend: Backend, log: Log, onSample: (ready: boolean) => void) {
+  constructor(backend: Backend, log: Log, onSample: (ready: boolean, report: BackendReport) => void) {
     this.#backend = backend;
     this.#log = log;
     this.#onSample = onSample;
@@ -42,7 +42,10 @@ export class Sampler {
     try {
       const report = await this.#backend.status();
       this.#judge(report);
-      this.#onSample(report.bonds.some((b) => b.established && b.paths.some((p) => p.state === 'up')));
+      this.#onSample(
+        report.bonds.some((b) => b.established && b.paths.some((p) => p.state === 'up')),
+        report,
+      );
     } catch {
       // a backend that is being restarted has no status: the next second has one
     } finally {

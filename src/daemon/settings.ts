@@ -1,9 +1,16 @@
 /** Configuration + what was found + names resolved → what the backend is told. No side effects: the same input gives the same value. */
 
-import type { BackendSettings, LinkSettings, OpenvpnSettings, PeerSettings } from '../backend/backend.ts';
+import type {
+  BackendSettings,
+  LinkSettings,
+  OpenvpnSettings,
+  PeerSettings,
+  SteeringSettings,
+} from '../backend/backend.ts';
 import { type AddressBytes, parseAddress, parsePrefix, printAddress } from '../base/address.ts';
 import type { Config, LinkConfig } from '../config/config.ts';
 import { translateOpenvpn } from '../config/openvpn.ts';
+import { aimsOf } from '../config/policies.ts';
 import { portOfTunnel } from '../config/ports.ts';
 import type { Access, Facts, LinkFacts } from '../plan/facts.ts';
 import type { Keys } from './keys.ts';
@@ -36,9 +43,22 @@ export function backendSettings(input: SettingsInput): BackendSettings {
     peers: config.role === 'router' ? [serverPeer(config, keys)] : clientPeers(config, keys),
     links: activeLinks(config).flatMap((link) => linkSettings(link, input) ?? []),
     listen: listenAddresses(config, input.facts.ipv6),
+    ...(config.role === 'router' && { steering: steeringSettings(config, input.ids) }),
     fwmark: config.bond.fwmark,
     ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
     offload,
+  };
+}
+
+/** What the mode of the bond and its policies come to. */
+export function steeringSettings(config: Config, ids: ReadonlyMap<string, number>): SteeringSettings {
+  const { aims, policies } = aimsOf(config);
+  return {
+    classes: aims.map(({ mode, links }) => ({ mode, links: links.flatMap((name) => ids.get(name) ?? []) })),
+    rules: policies.map(({ policy, aim }) => {
+      const { protocols, sources, destinations, sourcePorts, destinationPorts, dscp } = policy;
+      return { protocols, sources, destinations, sourcePorts, destinationPorts, dscp, klass: aim };
+    }),
   };
 }
 
@@ -146,6 +166,9 @@ function linkSettings(link: LinkConfig, { facts, servers, ids }: SettingsInput):
     mtu: link.mtu ?? (found?.mtu || FALLBACK_MTU),
     ...(link.downBps !== undefined && { downBps: link.downBps }),
     ...(link.upBps !== undefined && { upBps: link.upBps }),
+    tier: link.tier,
+    cost: link.cost,
+    weight: link.weight,
     ...(link.tunnel !== undefined && { tunnel: link.tunnel }),
   };
 }

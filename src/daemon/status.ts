@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts';
 import { unequalLinks } from '../health/unequal.ts';
 import type { Verdict } from '../health/verdict.ts';
 import type { Facts } from '../plan/facts.ts';
-import type { Status } from '../status/status.ts';
+import type { QuotaStatus, Status } from '../status/status.ts';
 import { certificatesOf } from './certificates.ts';
 import { accessFor, activeLinks, linkTrouble } from './settings.ts';
 
@@ -20,6 +20,8 @@ export interface StatusInput {
   /** By `PEER/PATH`. */
   verdicts: ReadonlyMap<string, Verdict>;
   warnings: string[];
+  /** How a metered link stands. */
+  quotas: (link: string) => QuotaStatus | undefined;
 }
 
 /** Puts a status together. */
@@ -43,6 +45,7 @@ export function buildStatus(input: StatusInput): Status {
       const server = input.servers.get(link.name);
       const access = found && (server ? accessFor(found, server) : (found.v4 ?? found.v6));
       const reason = linkTrouble(link, found, server);
+      const quota = input.quotas(link.name);
       return {
         name: link.name,
         device: found?.device ?? link.interface,
@@ -52,6 +55,8 @@ export function buildStatus(input: StatusInput): Status {
         gateway: access?.gateway ?? '',
         server: server ? printAddress(server) : '',
         verdict: input.verdicts.get(`server/${link.name}`) ?? 'down',
+        ...(config.engine === 'multipath' && { tier: link.tier, cost: link.cost, weight: link.weight }),
+        ...(quota && { quota }),
       };
     }),
     ...(certificates.length > 0 && { certificates }),

@@ -146,7 +146,7 @@ export class Daemon {
 
   /** Starts it with what `configFile` holds. */
   start(env: NodeJS.ProcessEnv = {}): void {
-    const argv = [...YOKE, 'run', '--config', this.configFile, '--run-dir', this.runDir];
+    const argv = [...YOKE, 'run', '--config', this.configFile, '--run-dir', this.runDir, '--state-dir', this.runDir];
     const child = this.#lab.spawn(this.place, argv, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
@@ -195,8 +195,13 @@ export interface Bond {
   startMs: number;
 }
 
-/** Starts server and router and waits until the client reaches the server through the bond. @throws YokeError (host) with the logs' ends. */
-export async function startBond(lab: Lab, engine = 'multipath', env: NodeJS.ProcessEnv = {}): Promise<Bond> {
+/** Starts server and router and waits until the client reaches the server through the bond. `edit`: what the router's file says beside. @throws YokeError (host) with the logs' ends. */
+export async function startBond(
+  lab: Lab,
+  engine = 'multipath',
+  env: NodeJS.ProcessEnv = {},
+  edit: (routerConfig: string) => string = (text) => text,
+): Promise<Bond> {
   const folder = labFolder(lab);
   const router = new Daemon(lab, 'router', folder);
   const server = new Daemon(lab, 'server', folder);
@@ -205,7 +210,7 @@ export async function startBond(lab: Lab, engine = 'multipath', env: NodeJS.Proc
   writeSecret(routerKeyFile, `${routerKeys.privateKey}\n`);
   writeSecret(serverKeyFile, `${serverKeys.privateKey}\n`);
   const option = `option engine '${engine}'`;
-  writeSecret(router.configFile, routerConfig(lab, routerKeyFile, serverKeys.publicKey, [option]));
+  writeSecret(router.configFile, edit(routerConfig(lab, routerKeyFile, serverKeys.publicKey, [option])));
   writeSecret(server.configFile, serverConfig(serverKeyFile, routerKeys.publicKey, [option]));
   server.start(env);
   await waitForStatus(server);

@@ -158,11 +158,26 @@ export class InnerPacket {
     let h = mix(seed | 0, this.protocol);
     for (let at = from; at < to; at += 4) h = mix(h, view.getUint32(at));
     if (this.hasPorts && !this.fragment) h = mix(h, view.getUint32(this.offset + this.headerBytes));
-    h ^= h >>> 16;
-    h = Math.imul(h, 0x85ebca6b);
-    h ^= h >>> 13;
-    h = Math.imul(h, 0xc2b2ae35);
-    return (h ^ (h >>> 16)) >>> 0;
+    return finish(h);
+  }
+
+  /** The `flowHash` of the packets that answer this one: addresses and ports the other way round. */
+  answerHash(memory: Memory, seed: number): number {
+    const view = memory.view;
+    const bytes = this.version === 4 ? 4 : 16;
+    let h = mix(seed | 0, this.protocol);
+    for (let k = 0; k < bytes; k += 4) h = mix(h, view.getUint32(this.destinationOffset + k));
+    for (let k = 0; k < bytes; k += 4) h = mix(h, view.getUint32(this.sourceOffset + k));
+    const ports = this.ports(memory);
+    if (this.hasPorts && !this.fragment) h = mix(h, ((ports << 16) | (ports >>> 16)) >>> 0);
+    return finish(h);
+  }
+
+  /** The code point of the IP header. Source: RFC 2474. */
+  dscp(memory: Memory): number {
+    return this.version === 4
+      ? memory.view.getUint8(this.offset + 1) >> 2
+      : (memory.view.getUint16(this.offset) >> 6) & 0x3f;
   }
 
   /** Where the source address lies. Shape: arena offset; 4 bytes for version 4, 16 for version 6. */
@@ -185,6 +200,15 @@ function isExtension(protocol: number): boolean {
     protocol === PROTO_DESTINATION ||
     protocol === PROTO_MOBILITY
   );
+}
+
+/** All bits mixed: murmur3's finish. */
+function finish(h: number): number {
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
 }
 
 function mix(h: number, word: number): number {

@@ -3,7 +3,7 @@
  *
  * Pure: the time now and the status before are arguments. With a status before, rates are printed.
  */
-import type { BondStatus, PathStatus, Status } from './status.ts';
+import type { BondStatus, LinkStatus, PathStatus, QuotaStatus, Status } from './status.ts';
 
 /** What the printer knows beside the status itself. */
 export interface PrintContext {
@@ -30,7 +30,9 @@ export function printStatus(status: Status, context: PrintContext): string {
     lines.push(`  ${c.option}: ${c.file}, until ${c.expiresAt.slice(0, 10)} (${c.daysLeft} days)`);
   }
   for (const warning of status.warnings) lines.push(`  warning: ${warning}`);
-  for (const bond of status.bonds) lines.push('', ...printBond(bond, bondBefore(bond, context), context));
+  for (const bond of status.bonds) {
+    lines.push('', ...printBond(bond, status.links, bondBefore(bond, context), context));
+  }
   return lines.join('\n');
 }
 
@@ -38,7 +40,12 @@ function bondBefore(bond: BondStatus, { before }: PrintContext): BondStatus | un
   return before?.status.bonds.find((b) => b.peer === bond.peer);
 }
 
-function printBond(bond: BondStatus, before: BondStatus | undefined, context: PrintContext): string[] {
+function printBond(
+  bond: BondStatus,
+  links: readonly LinkStatus[],
+  before: BondStatus | undefined,
+  context: PrintContext,
+): string[] {
   const lines = [`bond: ${bond.peer}`];
   if (bond.established) {
     lines.push(`  session: ${bond.cipher}, handshake ${printAge(bond.handshakeAgeS)} ago`);
@@ -59,6 +66,7 @@ function printBond(bond: BondStatus, before: BondStatus | undefined, context: Pr
       '',
       ...printPath(
         path,
+        links.find((l) => l.name === path.name),
         before?.paths.find((p) => p.id === path.id),
         context,
       ),
@@ -67,12 +75,19 @@ function printBond(bond: BondStatus, before: BondStatus | undefined, context: Pr
   return lines;
 }
 
-function printPath(path: PathStatus, before: PathStatus | undefined, context: PrintContext): string[] {
+function printPath(
+  path: PathStatus,
+  link: LinkStatus | undefined,
+  before: PathStatus | undefined,
+  context: PrintContext,
+): string[] {
   const lines = [
     `  path: ${path.name}`,
-    `    state: ${path.state}`,
+    `    state: ${path.state}${path.standby ? ', stands by' : ''}`,
     `    endpoints: ${path.local || '(none)'} → ${path.remote || '(none)'}`,
+    ...printWishes(link),
   ];
+  if (link?.quota) lines.push(`    quota: ${printQuota(link.quota)}`);
   if (path.srttMs > 0) {
     lines.push(
       `    rtt: ${path.srttMs.toFixed(1)} ms, least ${path.minRttMs.toFixed(1)} ms, of it queue ${path.queueMs.toFixed(1)} ms`,
@@ -88,6 +103,30 @@ function printPath(path: PathStatus, before: PathStatus | undefined, context: Pr
     );
   }
   return lines;
+}
+
+/** What was said of a link, where it is not as any other. */
+function printWishes({ tier = 0, cost = 0, weight = 1, quota }: Partial<LinkStatus> = {}): string[] {
+  const isLast = quota?.state === 'used' && quota.action === 'backup';
+  const said = [
+    isLast ? 'last of all' : tier > 0 && `backup, tier ${tier}`,
+    cost > 0 && `cost ${cost}`,
+    weight !== 1 && `weight ${weight}`,
+  ].filter(Boolean);
+  return said.length > 0 ? [`    mode: ${said.join(', ')}`] : [];
+}
+
+/** `3.20 GB of 20.0 GB used (16 %), counts anew on 2026-12-01`. */
+function printQuota({ usedBytes, limitBytes, until, state }: QuotaStatus): string {
+  const share = Math.floor((100 * usedBytes) / limitBytes);
+  const used = `${printAmount(usedBytes)} of ${printAmount(limitBytes)} used (${share} %)`;
+  return `${used}${state === 'used' ? ', used up' : ''}, counts anew on ${printDay(until)}`;
+}
+
+/** The local date of a moment: `2026-12-01`. */
+export function printDay(iso: string): string {
+  const d = new Date(iso);
+  return `${d.getFullYear()}-${`${d.getMonth() + 1}`.padStart(2, '0')}-${`${d.getDate()}`.padStart(2, '0')}`;
 }
 
 interface Transfer {
@@ -114,6 +153,20 @@ export function printBytes(bytes: number): string {
     i++;
   }
   return i === 0 ? `${Math.round(n)} B` : `${n.toFixed(2)} ${SIZES[i]}`;
+}
+
+/** An amount with an SI prefix and three significant digits, as providers count: `16.4 GB`. */
+export function printAmount(bytes: number): string {
+  for (const [unit, factor] of [
+    ['TB', 1e12],
+    ['GB', 1e9],
+    ['MB', 1e6],
+    ['kB', 1e3],
+  ] as const) {
+    const n = bytes / factor;
+    if (n >= 0.9995) return `${n.toFixed(n >= 99.95 ? 0 : n >= 9.995 ? 1 : 2)} ${unit}`;
+  }
+  return `${Math.round(bytes)} B`;
 }
 
 /** A rate with three significant digits: `11.9 Mbit/s`. Not to be read back: see printRate of base/units.ts. */

@@ -1,6 +1,7 @@
 /** Status: one JSON value, the contract of the command line, the page and the metrics. Rates are computed by readers from two of these. */
 
 import type { PathState } from '../bond/path.ts';
+import type { QuotaState } from '../health/quota.ts';
 import type { Verdict } from '../health/verdict.ts';
 
 export type { PathState };
@@ -27,6 +28,8 @@ export interface PathStatus {
   rxDatagrams: number;
   lostDatagrams: number;
   resentPackets: number;
+  /** It is probed, but carries nothing now: links of a lower tier or cost do. */
+  standby?: boolean;
 }
 
 /** One bond: at the router the only one, at the server one for each client. */
@@ -69,6 +72,24 @@ export interface LinkStatus {
   /** The address it sends to; empty while the name has none. */
   server: string;
   verdict: Verdict;
+  /** Engine multipath: as configured, or as changed since by `yoke link`. */
+  tier?: number;
+  cost?: number;
+  weight?: number;
+  /** Of a metered link. */
+  quota?: QuotaStatus;
+}
+
+/** How much of a link's quota is used. */
+export interface QuotaStatus {
+  limitBytes: number;
+  /** Outer bytes of both ways together since `since`. */
+  usedBytes: number;
+  since: string;
+  /** When the count begins anew. */
+  until: string;
+  state: QuotaState;
+  action: 'backup' | 'off' | 'warn';
 }
 
 /** One certificate of engine openvpn. */

@@ -58,3 +58,25 @@ test('device, sockets and the private key need a restart; the rest does not', ()
   assert.equal(restarts(SERVER.replace(KEY('server'), KEY('other'))).length, 1);
   assert.deepEqual(restarts(SERVER.replace("port '443'", "port '444'").replace('tcp/22', 'tcp/23')), []);
 });
+
+test('modes, quotas and policies, and the order of policies: all without a restart', () => {
+  const router = (more: string, link = '') => `config interface 'bond'
+	option ipaddr '10.0.0.2/24'
+	option private_key '${KEY('router')}'
+	option public_key '${KEY('server')}'
+config link 'dsl'
+	option interface 'eth1'
+	option server '203.0.113.10'
+${link}${more}`;
+  const policy = (name: string, dscp: string) =>
+    `config policy '${name}'\n	option dscp '${dscp}'\n	option mode 'redundant'\n`;
+  const [a, b] = [policy('a', 'ef'), policy('b', 'af41')];
+  assert.deepEqual(lines(router(b + a), router(a + b)), ['~ policies: in the order b a']);
+  assert.deepEqual(lines(router(a + b), router(a)), ["+ policy 'b'"]);
+  assert.deepEqual(lines(router(a.replace("'ef'", "'1'")), router(a)), ["~ policy 'a': dscp 46 → 1"]);
+  assert.deepEqual(lines(router('', "	option mode 'backup'\n	option quota '20GB'\n"), router('')), [
+    "~ link 'dsl': tier 0 → 1",
+    "~ link 'dsl': quota none → bytes 20000000000, quota_reset 1, quota_action backup",
+  ]);
+  assert.deepEqual(needsRestart(read(router(a + b)), read(router(''))), []);
+});

@@ -54,6 +54,7 @@ const statusOf = (c: Config, paths: PathStatus[] = []) =>
     report: { bonds: [{ peer: 'server', paths }] as never, drops: {} },
     verdicts: new Map(),
     warnings: ['of others'],
+    quotas: () => undefined,
   });
 
 test('certificates with the days they have left; a warning in time; none that is missing', async () => {

@@ -161,3 +161,59 @@ config client 'one'
 `);
   await assert.rejects(link('list'), /expected the router of a bond, found its server/);
 });
+
+const tiers = () => backend.settings?.links.map((l) => [l.tier, l.weight]);
+
+test('mode and weight: at once, over a reload, and kept in the file when asked', async () => {
+  await start();
+  assert.deepEqual(tiers(), [
+    [0, 1],
+    [0, 1],
+  ]);
+  await link('mode', 'link1', { value: 'backup' });
+  await link('weight', 'link1', { value: '7' });
+  assert.deepEqual(tiers()?.[1], [1, 7]);
+  await daemon.reload(loadConfig(file), KEYS);
+  assert.deepEqual(tiers()?.[1], [1, 7]);
+  assert.equal(readFileSync(file, 'utf8'), TEXT);
+  await link('mode', 'link1', { value: 'normal' });
+  assert.deepEqual(tiers()?.[1], [0, 7]);
+  await link('mode', 'link0', { value: 'backup', keep: true });
+  await link('weight', 'link0', { value: '3', keep: true });
+  const text = readFileSync(file, 'utf8');
+  assert.match(text, /the old one[\s\S]*option mode 'backup'\n\toption weight '3'[\s\S]*link1/);
+  assert.equal(loadConfig(file).links[0].tier, 1);
+});
+
+test('a mode that is none, a weight that is none, a link that is none: one line each, and nothing changes', async () => {
+  await start();
+  for (const [action, names, value, says] of [
+    ['mode', 'link1', 'spare', /expected 'normal' or 'backup', found 'spare'/],
+    ['weight', 'link1', '0', /expected a weight from 1 to 100, found '0'/],
+    ['weight', 'link1', 'x', /expected a weight from 1 to 100, found 'x'/],
+    ['mode', 'lnik1', 'backup', /found 'lnik1'; did you mean 'link1'/],
+  ] as const) {
+    await assert.rejects(link(action, names, { value }), (error: Error) => {
+      assert.equal(error.message.split('\n').length, 1);
+      assert.match(error.message, says);
+      return true;
+    });
+  }
+  assert.deepEqual(tiers()?.[1], [0, 1]);
+});
+
+test('a quota that is used up makes its link the last of all, at once and after a restart', async () => {
+  const text = TEXT.replace("option interface 'eth2'", "option interface 'eth2'\n\toption quota '5MB'");
+  await start(text);
+  const quota = async () => ((await daemon.status()) as Status).links[1].quota;
+  assert.deepEqual([(await quota())?.state, (await quota())?.usedBytes], ['ok', 0]);
+  backend.carried = 5e6;
+  await until('the end of the quota', async () => (await quota())?.state === 'used');
+  await until('its tier', () => tiers()?.[1][0] === 100);
+  assert.match((await daemon.status()).warnings.join(), /link1: its quota is used up/);
+  await daemon.stop();
+  backend.carried = 0;
+  await start(text);
+  assert.equal(tiers()?.[1][0], 100);
+  assert.equal((await quota())?.usedBytes, 5e6);
+});

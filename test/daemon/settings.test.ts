@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseAddress, printAddress } from '../../src/base/address.ts';
-import type { Config, LinkConfig } from '../../src/config/config.ts';
-import { assignIds, linkTrouble, listenAddresses } from '../../src/daemon/settings.ts';
+import type { Config, LinkConfig, PolicyConfig } from '../../src/config/config.ts';
+import { assignIds, linkTrouble, listenAddresses, steeringSettings } from '../../src/daemon/settings.ts';
+import { sampleRouter } from '../plan/samples.ts';
 import { linkUp } from './simulated.ts';
 
 const links = (...names: string[]) => names.map((name) => ({ name })) as LinkConfig[];
@@ -44,5 +45,46 @@ test('why a link cannot be used', () => {
   assert.equal(
     linkTrouble(link, linkUp('a', 1), parseAddress('2001:db8::1')),
     'no IPv6 address to reach 2001:db8::1 from',
+  );
+});
+
+test('policies: equal aims are one class, the bond’s own is class 0, links are path ids, what is disabled does not count', () => {
+  const policy = (more: Partial<PolicyConfig>): PolicyConfig => ({
+    ...{ name: '', place: { file: 'bonding', line: 1 }, protocols: [], sources: [], destinations: [] },
+    ...{ sourcePorts: [], destinationPorts: [], dscp: [], links: [], disabled: false },
+    ...more,
+  });
+  const config: Config = {
+    ...sampleRouter(),
+    policies: [
+      policy({ dscp: [46], mode: 'redundant' }),
+      policy({ protocols: [17], links: ['two', 'one'] }),
+      policy({ dscp: [1], mode: 'weighted', disabled: true }),
+      policy({ dscp: [10], mode: 'aggregate' }),
+      policy({ dscp: [12], links: ['one', 'two'], mode: 'aggregate' }),
+      policy({ dscp: [14], mode: 'redundant' }),
+    ],
+  };
+  const { classes, rules } = steeringSettings(
+    config,
+    new Map([
+      ['one', 4],
+      ['two', 2],
+    ]),
+  );
+  assert.deepEqual(classes, [
+    { mode: 'aggregate', links: [] },
+    { mode: 'redundant', links: [] },
+    { mode: 'aggregate', links: [2, 4] },
+  ]);
+  assert.deepEqual(
+    rules.map((r) => [r.dscp, r.klass]),
+    [
+      [[46], 1],
+      [[], 2],
+      [[10], 0],
+      [[12], 2],
+      [[14], 1],
+    ],
   );
 });

@@ -121,6 +121,8 @@ export class FakeBackend implements Backend {
   /** `start` fails with it. */
   refusal: Error | undefined;
   paths: PathStatus['state'] = 'up';
+  /** Bytes that each path says it has sent. */
+  carried = 0;
   /** Said as soon as it runs. */
   first: BackendEvent | undefined;
 
@@ -144,7 +146,7 @@ export class FakeBackend implements Backend {
   }
 
   async status(): Promise<BackendReport> {
-    return { bonds: this.settings ? [fakeBond(this.settings, this.paths)] : [], drops: {} };
+    return { bonds: this.settings ? [fakeBond(this.settings, this.paths, this.carried)] : [], drops: {} };
   }
 
   async stop(): Promise<void> {
@@ -156,7 +158,7 @@ export class FakeBackend implements Backend {
 }
 
 /** A bond of which nothing is known but its paths' state. */
-export function fakeBond(settings: BackendSettings, state: PathStatus['state']): BondStatus {
+export function fakeBond(settings: BackendSettings, state: PathStatus['state'], carried = 0): BondStatus {
   return {
     peer: settings.peers[0].name,
     established: state === 'up',
@@ -187,7 +189,7 @@ export function fakeBond(settings: BackendSettings, state: PathStatus['state']):
       pacingBps: 1e6,
       inFlightBytes: 0,
       mtu: 1500,
-      txBytes: 0,
+      txBytes: carried,
       rxBytes: 0,
       txDatagrams: 0,
       rxDatagrams: 0,

@@ -20,6 +20,7 @@ const SENTENCES = [
   'health/unequal.ts',
   'daemon/names.ts',
   'daemon/trial.ts',
+  'daemon/usage.ts',
 ];
 /** Their other sentences are not for warnings. */
 const FEWEST_WORDS = 4;

@@ -45,6 +45,7 @@ export const PATH_FIELDS = [
   'rxDatagrams',
   'lostDatagrams',
   'resentPackets',
+  'standby',
 ] as const;
 
 /** Path states by number; 0 stands for a path that does not exist. */

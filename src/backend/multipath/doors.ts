@@ -55,7 +55,10 @@ export class Doors {
     for (const link of settings.links) {
       const old = before.get(link.id);
       before.delete(link.id);
-      if (old !== undefined && sameLink(old, link)) continue;
+      if (old !== undefined && sameLink(old, link)) {
+        if (link.usable) this.endpoint.peers[0].bond.setLimit(link.id, link.upBps);
+        continue;
+      }
       if (old?.usable)
         this.closeLink(old, now, link.usable && old.device === link.device && old.localPort === link.localPort);
       if (!link.usable) continue;
@@ -129,5 +132,7 @@ function sameLink(a: LinkSettings, b: LinkSettings): boolean {
 }
 
 function plain(l: LinkSettings): unknown {
-  return { ...l, localAddress: l.localAddress && [...l.localAddress], serverAddress: [...l.serverAddress] };
+  // What is only told to the engine opens and closes nothing.
+  const { tier, cost, weight, downBps, upBps, ...rest } = l;
+  return { ...rest, localAddress: l.localAddress && [...l.localAddress], serverAddress: [...l.serverAddress] };
 }

@@ -4,7 +4,7 @@ import { closeFd, openWake, wake } from '../../io/poll.ts';
 import type { BondStatus, PathState, PathStatus } from '../../status/status.ts';
 import type { JoinAnswer } from '../../wire/join.ts';
 import type { Backend, BackendEvent, BackendReport, BackendSettings } from '../backend.ts';
-import { Board, STATES } from './board.ts';
+import { Board, type PathNumbers, STATES } from './board.ts';
 import { type FromPump, parseError, type ToPump } from './message.ts';
 
 /** How long a goodbye may take before the worker is ended without one. */
@@ -87,13 +87,9 @@ export class MultipathBackend implements Backend {
     await this.end();
   }
 
-  private pathStatus(
-    bond: number,
-    id: number,
-    numbers: { state: number } & Omit<PathStatus, 'name' | 'id' | 'state' | 'local' | 'remote'>,
-  ): PathStatus {
+  private pathStatus(bond: number, id: number, numbers: PathNumbers): PathStatus {
     const link = this.settings?.links.find((l) => l.id === id);
-    const { state, ...rest } = numbers;
+    const { state, standby, ...rest } = numbers;
     const at = this.addresses.get(`${bond}/${id}`);
     return {
       name: link?.name ?? `path ${id}`,
@@ -101,6 +97,7 @@ export class MultipathBackend implements Backend {
       state: STATES[state] as PathState,
       local: at?.local ?? '',
       remote: at?.remote ?? '',
+      standby: standby === 1,
       ...rest,
     };
   }

@@ -11,7 +11,6 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { assert } from '../../base/error.ts';
 import { Endpoint } from '../../bond/endpoint.ts';
 import { FLAG_CHECKSUM_PARTIAL, NONE, SLOT_BYTES } from '../../bond/pool.ts';
-import { BUCKETS } from '../../bond/queue.ts';
 import { Transmit } from '../../bond/sender.ts';
 import { hasAes, openAead } from '../../io/aead.ts';
 import { type Arena, openArena } from '../../io/arena.ts';
@@ -28,6 +27,7 @@ import type { BackendSettings } from '../backend.ts';
 import { Board } from './board.ts';
 import { Doors } from './doors.ts';
 import { type FromPump, type PumpData, printError, type ToPump } from './message.ts';
+import { applyPreferences } from './preferences.ts';
 import { Report } from './report.ts';
 import { Roster } from './roster.ts';
 
@@ -83,6 +83,7 @@ class Pump {
     this.settings = settings;
     this.tun = openTun(arena, { name: settings.ifname, offload: settings.offload });
     this.udp = new UdpIo(arena, settings.offload ? {} : { messages: 64, messageBytes: 16_384 });
+    this.hashSeed = Buffer.from(nodeHandshakeCrypto.random(4)).readInt32LE();
     this.endpoint = new Endpoint({
       memory: arena,
       allocate: (bytes) => arena.take('engine', bytes, 4096),
@@ -92,6 +93,7 @@ class Pump {
       role: settings.role,
       poolSlots: POOL_SLOTS,
       hasAes: hasAes(),
+      flowSeed: this.hashSeed,
       wallOffsetUs: Date.now() * 1000 - nowUs(),
       markCe: (at) => setCe(arena, at),
     });
@@ -107,7 +109,6 @@ class Pump {
     this.giant = arena.take('giant', TUN_READ_BYTES, 4096);
     this.run = arena.take('run', RUN_BYTES, 4096);
     this.scratch = arena.take('scratch', 64);
-    this.hashSeed = Buffer.from(nodeHandshakeCrypto.random(4)).readInt32LE();
   }
 
   /** Whether packets pass the TUN device in giants. */
@@ -121,6 +122,7 @@ class Pump {
     this.roster.apply(this.settings, now);
     this.report.tellRoster(this.roster.names);
     this.doors.open(now);
+    this.tellPreferences(now);
     this.watch();
     sharpenTimers();
   }
@@ -193,7 +195,8 @@ class Pump {
         this.report.count('tun-no-peer');
         continue;
       }
-      const bucket = segmenter.packet.flowHash(this.arena, this.hashSeed) & (BUCKETS - 1);
+      const hash = segmenter.packet.flowHash(this.arena, this.hashSeed);
+      const bucket = peer.bond.bucketOf(segmenter.packet, hash, now);
       const flags = segmenter.partial ? FLAG_CHECKSUM_PARTIAL : 0;
       for (let i = 0; i < count; i++) {
         if (segmenter.segmentLength(i) > 1984) {
@@ -280,10 +283,16 @@ class Pump {
         this.roster.apply(message.settings, now);
         this.report.tellRoster(this.roster.names);
         this.doors.apply(message.settings, now);
+        this.tellPreferences(now);
         this.watch();
         say({ kind: 'set' });
       } else if (message.kind === 'answer-join') this.endpoint.answerJoin(message.id, message.answer, now);
     }
+  }
+
+  /** Router: the server learns them from its bond. */
+  private tellPreferences(now: number): void {
+    if (this.settings.role === 'router') applyPreferences(this.endpoint.peers[0].bond, this.settings, now);
   }
 
   private watch(): void {

@@ -151,6 +151,7 @@ export class Report {
     board.put(p.rxDatagrams);
     board.put(p.lostDatagrams);
     board.put(p.resentPackets);
+    board.put(p.standby ? 1 : 0);
   }
 
   private sayAddresses(bond: number, path: number, at: number, known: boolean): void {
