@@ -99,7 +99,7 @@ async function layProgram(tree, arch) {
   mkdirSync(join(tree, 'usr/bin'), { recursive: true });
   symlinkSync('../lib/yoke/yoke.js', join(tree, 'usr/bin/yoke'));
   const unit = readFileSync(join(ROOT, 'packaging/systemd/yoke.service'), 'utf8');
-  const fixed = unit.replace(/^# the first yoke of .*\nExecStart=yoke /m, 'ExecStart=/usr/bin/yoke ');
+  const fixed = unit.replace(/^# the first yoke of .*\n/m, '').replace(/^(Exec\w+)=yoke /gm, '$1=/usr/bin/yoke ');
   put(join(tree, 'usr/lib/systemd/system/yoke.service'), fixed);
   mkdirSync(join(tree, 'etc/config'), { recursive: true });
   mkdirSync(join(tree, 'etc/yoke'));

@@ -97,8 +97,8 @@ function unitText(): string {
   const source = UNIT_SOURCES.map((path) => new URL(path, import.meta.url)).find((url) => existsSync(url));
   assert(source !== undefined, `none of ${UNIT_SOURCES} is there`);
   const text = readFileSync(source, 'utf8').replace(
-    /^ExecStart=yoke /m,
-    `ExecStart=${words.map((w) => (/^[\w./+-]+$/.test(w) ? w : JSON.stringify(w))).join(' ')} `,
+    /^(Exec\w+)=yoke /gm,
+    `$1=${words.map((w) => (/^[\w./+-]+$/.test(w) ? w : JSON.stringify(w))).join(' ')} `,
   );
   const isAtHome = words.some((w) => /^\/(home|root|run\/user)\//.test(realpathSync(w)));
   return isAtHome ? text.replace(/^ProtectHome=yes$/m, 'ProtectHome=read-only') : text;

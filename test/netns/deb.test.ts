@@ -110,22 +110,14 @@ describe('the .deb on two clean Debians', { skip: CANNOT || NO_MACHINE }, () => 
 
   step('it takes a new configuration while it runs, and the journal knows levels', async () => {
     await machine.must('systemctl', 'reload', 'yoke');
-    await until('the reload', async () => /took the configuration again/.test(await log()), 10_000);
     assert.ok(await answers());
-    await machine.must(
-      'sh',
-      '-c',
-      "sed -i \"s/role 'server'/role 'router'/\" /etc/config/bonding; systemctl reload yoke",
-    );
+    await machine.must('sed', '-i', "s/role 'server'/role 'router'/", '/etc/config/bonding');
+    assert.notEqual((await machine.exec('systemctl', 'reload', 'yoke')).code, 0, 'a refusal is told');
+    await machine.must('sh', '-c', `kill -HUP ${await machine.unit('yoke', 'MainPID')}`);
     const errors = async () =>
       (await machine.must('journalctl', '-u', 'yoke', '-p', 'err', '-o', 'cat', '--no-pager')).trim();
-    await until(
-      'a refusal',
-      async () => (await errors()) !== '',
-      10_000,
-      () => machine.output,
-    );
-    assert.match(await errors(), /^(<3>)?error \/etc\/config\/bonding/);
+    const refused = async () => /^(<3>)?error \/etc\/config\/bonding/m.test(await errors());
+    await until('a refusal', refused, 10_000, () => machine.output);
     await machine.must('sed', '-i', "s/role 'router'/role 'server'/", '/etc/config/bonding');
     assert.ok(await answers());
   });

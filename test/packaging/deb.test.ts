@@ -75,9 +75,9 @@ test('systemd understands every line of the unit, and finds it closed', {
 }, () => {
   // the program is not installed here: any other stands in for it
   const text = readFileSync(join(tree, 'usr/lib/systemd/system/yoke.service'), 'utf8');
-  assert.match(text, /^ExecStart=\/usr\/bin\/yoke run$/m);
+  assert.match(text, /^ExecStart=\/usr\/bin\/yoke run\nExecReload=\/usr\/bin\/yoke reload$/m);
   const unit = join(folder, 'yoke.service');
-  spawnSync('tee', [unit], { input: text.replace('/usr/bin/yoke', '/bin/sh') });
+  spawnSync('tee', [unit], { input: text.replaceAll('/usr/bin/yoke', '/bin/sh') });
   const verified = say('systemd-analyze', 'verify', '--man=no', unit);
   assert.deepEqual(
     verified.text.split('\n').filter((line) => line.includes('yoke')),
