@@ -22,11 +22,13 @@ import {
 } from '../config/joined.ts';
 import { printKey } from '../config/kinds.ts';
 import { MAX_LINKS } from '../config/options.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
 import { readConfig } from '../config/schema.ts';
+import { askControl } from '../daemon/control.ts';
 import { askToJoin, type Joined } from '../daemon/joining.ts';
 import { ensurePrivateKey, publicKeyOf } from '../daemon/keys.ts';
+import { replaceConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
-import { replaceConfig } from '../daemon/members.ts';
 import { type Instance, instanceOf, startService } from '../daemon/service.ts';
 import { readDevices } from '../host/read.ts';
 import { findWaysOut, lookAtDevice, type Passed } from '../host/ways-out.ts';
@@ -37,6 +39,7 @@ import type { InnerAddresses, JoinVerdict } from '../wire/join.ts';
 import { confirm, needRoot, wrongMachine } from './as-root.ts';
 import { readStdin } from './keys.ts';
 import { waitForLinks } from './links-stand.ts';
+import { RELOAD_LIMIT_MS } from './reload.ts';
 import { printStarted } from './server-init.ts';
 import { printTable } from './table.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
@@ -45,8 +48,8 @@ import { measureBond } from './test.ts';
 /** What `yoke join` is given. */
 export interface JoinOptions extends GlobalOptions {
   yes?: boolean;
-  /** Devices named by hand; empty: found. */
-  link: string[];
+  /** Devices named by hand; undefined: found. */
+  link?: string[];
   replace?: boolean;
   /** Measure at the end. */
   test: boolean;
@@ -74,7 +77,7 @@ export async function join(text: string | undefined, options: JoinOptions): Prom
     : await addNewLinks(before, instance, options);
   if (changed === 'end') return EXIT_DONE;
   const started = await startService(instance, { restart: changed === 'all' });
-  if (changed === 'links') process.kill(lockHolder(instance.runDir)!.pid, 'SIGHUP');
+  if (changed === 'links') await askControl(instance.runDir, 'reload', {}, RELOAD_LIMIT_MS);
   else say(printStarted(started, instance));
   const config = readConfig(readText(instance.config) ?? '', instance.config);
   const up = await waitForLinks(config, instance.runDir, say);
@@ -125,7 +128,7 @@ async function joinServer(
         (l): NewLink => ({ name: linkName(l.device!), interface: l.device!, server: serverOf(l.device!) }),
       ),
       server: joined.place,
-      port: invitation.port,
+      ...(invitation.port !== DEFAULT_PORT && { port: invitation.port }),
       ...innerOptions(answer.v4, answer.v6),
       privateKeyFile,
       serverPublicKey: printKey(invitation.serverKey),
@@ -157,7 +160,12 @@ async function addNewLinks(before: string, instance: Instance, options: JoinOpti
   if (!(await agreed(links, found.passed, options))) return 'end';
   const { server, remotePort } = config.links[0];
   const added = links.map((l): NewLink => ({ name: linkName(l.device!), interface: l.device! }));
-  write(file, before, withLinks(before, file, { links: added, server, port: remotePort }), false);
+  write(
+    file,
+    before,
+    withLinks(before, file, { links: added, server, ...(remotePort !== DEFAULT_PORT && { port: remotePort }) }),
+    false,
+  );
   return lockHolder(instance.runDir) ? 'links' : 'all';
 }
 
@@ -174,11 +182,13 @@ function checkBelongs(belongs: Belongs, file: string, replace: boolean | undefin
 }
 
 async function chooseLinks(
-  named: readonly string[],
+  named: readonly string[] | undefined,
   except: string,
 ): Promise<{ links: LinkFacts[]; passed: Passed[] }> {
   const found =
-    named.length > 0 ? { links: await Promise.all(named.map(lookAtDevice)), passed: [] } : await findWaysOut([except]);
+    named !== undefined
+      ? { links: await Promise.all(named.map(lookAtDevice)), passed: [] }
+      : await findWaysOut([except]);
   for (const link of found.links) {
     if (link.problem === undefined) continue;
     const todo = 'name another, or bring it up first (ip addr)';

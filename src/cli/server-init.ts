@@ -10,6 +10,7 @@ import { networkOf, type Prefix, parsePrefix, prefixContains, printAddress, prin
 import { YokeError } from '../base/error.ts';
 import { printServerConfig } from '../config/compose.ts';
 import type { Config } from '../config/config.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
 import { readConfig } from '../config/schema.ts';
 import { parseUci, printUci } from '../config/uci.ts';
 import { findSection, setOption } from '../config/uci-edit.ts';
@@ -17,7 +18,8 @@ import { whyNotFree } from '../daemon/check.ts';
 import { firewallWarnings } from '../daemon/firewall.ts';
 import { Invitations } from '../daemon/invitations.ts';
 import { ensurePrivateKey } from '../daemon/keys.ts';
-import { checkName, replaceConfig } from '../daemon/members.ts';
+import { replaceConfig } from '../daemon/load.ts';
+import { checkName } from '../daemon/members.ts';
 import { type Instance, instanceOf, logOf, type Started, startService } from '../daemon/service.ts';
 import { readDevices } from '../host/read.ts';
 import { readText } from '../pki/files.ts';
@@ -28,7 +30,7 @@ import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** What `yoke server init` is given. */
 export interface ServerInitOptions extends GlobalOptions {
-  publicIp: string[];
+  publicIp?: string[];
   port?: number;
   network?: string;
   name: string;
@@ -36,7 +38,6 @@ export interface ServerInitOptions extends GlobalOptions {
 }
 
 const COMMAND = 'yoke server init';
-const DEFAULT_PORT = 1194;
 /** The network inside the bond; the next of its kind when this one is in use here. */
 const NETWORKS = Array.from({ length: 16 }, (_, i) => `10.121.${111 + i}.0/24`);
 /** How long the first invitation is good. Units: seconds. */
@@ -46,7 +47,7 @@ const FIRST_EXPIRES_S = 24 * 3600;
 export async function serverInit(options: ServerInitOptions): Promise<number> {
   needRoot(COMMAND);
   checkName(options.name);
-  for (const place of options.publicIp) {
+  for (const place of options.publicIp ?? []) {
     if (!isPlace(place))
       throw wrongMachine(`--public-ip ${place}`, 'an address or a host name', 'neither', 'correct it');
   }
@@ -78,7 +79,7 @@ export function printStarted({ keeper, already }: Started, instance: Instance): 
 }
 
 /** The server that is there already; only its addresses may be others. @throws YokeError when it is none, or an option contradicts it. */
-function keep(text: string, instance: Instance, { publicIp, port, network }: ServerInitOptions): Config {
+function keep(text: string, instance: Instance, { publicIp = [], port, network }: ServerInitOptions): Config {
   const { config: file } = instance;
   const config = readConfig(text, file);
   if (config.role !== 'server') {
@@ -112,7 +113,7 @@ async function make(text: string, instance: Instance, options: ServerInitOptions
   const { config: file, stateDir } = instance;
   const port = options.port ?? DEFAULT_PORT;
   await checkPort(port);
-  const endpoints = options.publicIp.length > 0 ? options.publicIp : await findPlaces(port, 'bond0');
+  const endpoints = options.publicIp ?? (await findPlaces(port, 'bond0'));
   const network = await chooseNetwork(options.network);
   const privateKeyFile = join(stateDir, 'private.key');
   const section = printServerConfig({

@@ -27,12 +27,7 @@ export function describeSetup(program: Command, done: (code: number) => void): v
     'write configuration and key, start the service, print the first invitation; keeps what is there',
     async (options) => (await import('./server-init.ts')).serverInit(options),
   )
-    .option(
-      '--public-ip <address>',
-      'address or host name that routers find this server at; may be repeated',
-      collect,
-      [],
-    )
+    .option('--public-ip <address>', 'address or host name that routers find this server at; may be repeated', collect)
     .option('--port <port>', 'UDP port to listen at (default: 1194)', parsePort)
     .option('--network <prefix>', 'IPv4 network inside the bond (default: 10.121.111.0/24)')
     .option('--name <name>', 'the first router', 'home')
@@ -51,7 +46,7 @@ export function describeSetup(program: Command, done: (code: number) => void): v
     async (invitation, options) => (await import('./join.ts')).join(invitation, options),
   )
     .option('--yes', 'do not ask')
-    .option('--link <device>', 'use this device as a link; may be repeated (default: all that lead out)', collect, [])
+    .option('--link <device>', 'use this device as a link; may be repeated (default: all that lead out)', collect)
     .option('--replace', 'leave another bond for this one')
     .option('--no-test', 'do not measure at the end');
 
@@ -66,7 +61,7 @@ export function describeSetup(program: Command, done: (code: number) => void): v
   );
 }
 
-const collect = (value: string, before: string[]) => [...before, value];
+const collect = (value: string, before: string[] = []) => [...before, value];
 
 function parsePort(text: string): number {
   const port = Number(text);

@@ -1,8 +1,9 @@
-/** The configuration of a command, read from its file. */
-import { readFileSync } from 'node:fs';
+/** The configuration file: read, and replaced as a whole. */
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/schema.ts';
+import { SECRET_MODE, writeWhole } from '../pki/files.ts';
 
 /** Longest configuration that is read. */
 const FILE_LIMIT_BYTES = 1 << 20;
@@ -39,4 +40,10 @@ export function readConfigText(file: string): string {
 
 function complain(where: string, found: string, todo: string): YokeError {
   return new YokeError('config', { where, expected: 'a configuration file', found, todo });
+}
+
+/** Replaces a configuration file whole; its mode stays, and what a symbolic link points to is meant. @throws YokeError `host`. */
+export function replaceConfig(file: string, text: string): void {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  writeWhole(stat ? realpathSync(file) : file, text, stat ? stat.mode & 0o777 : SECRET_MODE);
 }

@@ -8,7 +8,6 @@
  *
  * Each method says whether the file changed; the caller takes it into the running instance.
  */
-import { realpathSync, statSync } from 'node:fs';
 import type { Prefix } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
 import { addClient, freeAddresses, removeClient, renameClient } from '../config/clients.ts';
@@ -16,9 +15,11 @@ import type { ClientConfig, Config } from '../config/config.ts';
 import { printKey } from '../config/kinds.ts';
 import { readConfig } from '../config/schema.ts';
 import { isUciName } from '../config/uci.ts';
-import { readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { readText } from '../pki/files.ts';
 import { type InnerAddresses, JOIN_NAME_LIMIT, type JoinAnswer } from '../wire/join.ts';
 import { Invitations, isOpen } from './invitations.ts';
+import { replaceConfig } from './load.ts';
+import { trialOf } from './trial.ts';
 
 /** What a join request and its way say. */
 export interface Applicant {
@@ -66,6 +67,7 @@ export class Members {
       const todo = 'give the server a larger network (option ipaddr, ip6addr), or revoke routers that are gone';
       throw complain(this.file, 'an inner address for a new router', found, todo);
     }
+    if (known === undefined) this.#checkTrial();
     // Bound first: another key cannot come between, and this one may ask again.
     if (entry.publicKey === undefined) {
       this.invitations.bind(entry.hash, { publicKey: key, usedAt: new Date(nowMs).toISOString(), from }, nowMs);
@@ -80,7 +82,10 @@ export class Members {
   revoke(name: string, nowMs: number): { changed: boolean } {
     const { text } = this.#read();
     const shrunk = removeClient(text, this.file, name);
-    if (shrunk !== undefined) this.#write(shrunk);
+    if (shrunk !== undefined) {
+      this.#checkTrial();
+      this.#write(shrunk);
+    }
     const gone = this.invitations.remove(name, nowMs);
     if (shrunk === undefined && gone === 0) throw this.#nobody(name);
     return { changed: shrunk !== undefined };
@@ -97,7 +102,10 @@ export class Members {
     const renamed = renameClient(text, this.file, from, to);
     const isInvited = this.invitations.open(nowMs).some((e) => e.name === from);
     if (renamed === undefined && !isInvited) throw this.#nobody(from);
-    if (renamed !== undefined) this.#write(renamed);
+    if (renamed !== undefined) {
+      this.#checkTrial();
+      this.#write(renamed);
+    }
     this.invitations.rename(from, to, nowMs);
     return { changed: renamed !== undefined };
   }
@@ -118,15 +126,16 @@ export class Members {
     return config;
   }
 
+  /** What is written while a configuration is on trial would be lost when the one before comes back; a router that was let go would return. */
+  #checkTrial(): void {
+    if (trialOf(this.file) === undefined) return;
+    const todo = 'yoke confirm keeps it; then again';
+    throw complain(this.file, 'a configuration that stays', 'one on trial', todo);
+  }
+
   #nobody(name: string): YokeError {
     return complain(name, 'the name of a router or of an open invitation', 'neither', 'see yoke peers');
   }
-}
-
-/** Replaces a configuration file whole; its mode stays, and what a symbolic link points to is meant. @throws YokeError `host`. */
-export function replaceConfig(file: string, text: string): void {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  writeWhole(stat ? realpathSync(file) : file, text, stat ? stat.mode & 0o777 : SECRET_MODE);
 }
 
 /** @throws YokeError when a router cannot be called so. */

@@ -12,9 +12,9 @@ import { basename, dirname, join } from 'node:path';
 import { YokeError } from '../base/error.ts';
 import { readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
 import { linesOf } from './keeper.ts';
+import { replaceConfig } from './load.ts';
 import { lockHolder } from './lock.ts';
 import type { Log } from './log.ts';
-import { replaceConfig } from './members.ts';
 
 /** Shortest and longest trial. Units: seconds. */
 export const TRIAL_LIMITS_S = [5, 3600] as const;

@@ -9,6 +9,7 @@ import { printKey } from '../../src/config/kinds.ts';
 import { readConfig } from '../../src/config/schema.ts';
 import { hashOfSecret, OPEN_LIMIT } from '../../src/daemon/invitations.ts';
 import { Members } from '../../src/daemon/members.ts';
+import { beginTrial, confirmTrial } from '../../src/daemon/trial.ts';
 
 const NOW = Date.parse('2026-05-01T12:00:00Z');
 const HOUR = 3_600_000;
@@ -119,6 +120,21 @@ test('a name that was given by hand meanwhile is not taken away', () => {
   writeFileSync(file, SERVER + byHand);
   assert.equal(verdict(1), 'used');
   assert.equal(readFileSync(file, 'utf8'), SERVER + byHand);
+});
+
+test('while a configuration is on trial nobody comes, goes or is renamed: the one before may come back', () => {
+  invite('home', 1);
+  admit(1);
+  const before = readFileSync(file, 'utf8');
+  beginTrial(file, before, 60);
+  invite('office', 2);
+  for (const work of [() => admit(2), () => members.revoke('home', NOW), () => members.rename('home', 'x', NOW)]) {
+    assert.throws(work, /expected a configuration that stays, found one on trial; yoke confirm keeps it; then again/);
+  }
+  assert.equal(readFileSync(file, 'utf8'), before);
+  assert.equal(verdict(1), 'welcome', 'who is one of us already gets the same answer');
+  confirmTrial(file);
+  assert.equal(verdict(2), 'welcome');
 });
 
 test('a full network refuses, and uses no invitation up', () => {
