@@ -433,9 +433,10 @@ export class Bond implements PathOwner {
   private retune(nowUs: number): void {
     let mask = 0;
     for (const p of this.paths) {
-      if (p?.state !== 'up' && p?.state !== 'suspect') continue;
-      // With tiers and costs a path may be up and bring nothing.
-      if (this.steering.isPlain || nowUs - p.lastDataUs < BRINGS_US) mask |= 1 << p.id;
+      if (p?.state !== 'up' && p?.state !== 'suspect' && p?.state !== 'lossy') continue;
+      // With tiers and costs a path may be up and bring nothing; one that is lossy this way may be good the other way.
+      const isSure = this.steering.isPlain && p.state !== 'lossy';
+      if (isSure || nowUs - p.lastDataUs < BRINGS_US) mask |= 1 << p.id;
     }
     this.reorder.upMask = mask;
     retune(this.paths, this.steering, this.lanes, this.reorder, this.grouper, this.groups);

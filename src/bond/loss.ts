@@ -11,6 +11,9 @@
 
 /** Datagrams without which a round says nothing: it is counted with the next. */
 const LEAST_DATAGRAMS = 10;
+/** Weights of a round in the mean. */
+const MEAN_RISES = 1 / 4;
+const MEAN_FALLS = 1 / 16;
 /** Loss beyond the link's own that says that the link carries no more than it delivers (a policer, a very short queue). */
 const IS_LIMIT = 0.1;
 /** Rounds after less is sent until its effect is judged, and how much of the loss must remain to be the link's own. */
@@ -32,6 +35,8 @@ const FORGOTTEN_US = 60_000_000;
 export class Loss {
   /** Loss of the last round that said something; fades. */
   rate = 0;
+  /** Loss as a mean over rounds that rises faster than it falls: what a packet has to reckon with. */
+  mean = 0;
   /** What the link loses by itself, however slowly we send. */
   own = 0;
   /** Whether the path is probed only. */
@@ -71,6 +76,7 @@ export class Loss {
       return false;
     }
     this.rate = this.lost / total;
+    this.mean += (this.rate - this.mean) * (this.rate > this.mean ? MEAN_RISES : MEAN_FALLS);
     this.acked = 0;
     this.lost = 0;
     if (!isBusy && !hadQueue) this.own += (Math.min(MOST_A_ROUND, this.rate) - this.own) / 4;
@@ -129,6 +135,7 @@ export class Loss {
   /** Nothing is known. */
   begin(): void {
     this.rate = 0;
+    this.mean = 0;
     this.own = 0;
     this.judgedIn = 0;
     this.acked = 0;

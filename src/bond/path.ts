@@ -4,11 +4,13 @@
  *   closed ─setUsable─▶ waiting ─first ack─▶ up ─probe time-out─▶ suspect ─3 time-outs─▶ down
  *                          ▲               ▲  ▲──────────── an ack of a probe ─────────────┘
  *                                          └──▶ lossy: loses too much, is only probed, until hardly a probe is lost
+ * One that keeps coming and going answers for a while before it is up (flaps.ts): suspect until then.
  *
  * Sent datagrams stand in a ring by packet number. A data datagram's slot is owned by the ring until it is acknowledged (freed) or
  * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
  */
 import { Arrivals, MAX_ACK_DELAY_US } from './arrivals.ts';
+import { Flaps, PROOF_PROBE_US } from './flaps.ts';
 import { BASE_MTU, PathMtu } from './mtu.ts';
 import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, FLAG_TWICE, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
@@ -24,6 +26,8 @@ export const ENDPOINT_BYTES = 48;
 const PACKET_THRESHOLD = 3;
 const MIN_TIME_THRESHOLD_US = 2_000;
 const MIN_PTO_US = 30_000;
+/** What a gap adds before the peer speaks of it, and we act. */
+const LEAST_ACK_DELAY_US = 1_000;
 const INITIAL_RTT_US = 100_000;
 const DOWN_AFTER_PTOS = 3;
 const DOWN_AFTER_US = 150_000;
@@ -32,6 +36,8 @@ const SUSPECT_PROBE_US = 20_000;
 const SHORT_DOWN_US = 3_000_000;
 const SHORT_DOWN_PROBE_US = 50_000;
 const DOWN_PROBE_US = 200_000;
+/** Not to answer for so long is silence, even if what was sent before has arrived. */
+const SILENCE_US = 100_000;
 /** A lossy path is probed so often: some sixty probes say that it is clean. */
 const LOSSY_PROBE_US = 25_000;
 /** And one that brings no answer at all for so long is silent. */
@@ -81,6 +87,7 @@ export class Path {
   readonly rate = new RateControl();
   readonly mtu: PathMtu;
   readonly arrivals = new Arrivals();
+  readonly flaps = new Flaps();
 
   srttUs = INITIAL_RTT_US;
   rttvarUs = INITIAL_RTT_US / 2;
@@ -264,14 +271,21 @@ export class Path {
     if (this.state !== 'up' && this.state !== 'closed' && this.state !== 'lossy') {
       // What was given up has arrived: the path was late, not dead, and what is known of its rate still holds.
       const wasLate = this.state === 'suspect' && this.spurious > spuriousBefore;
-      if (!wasLate) this.rate.begin(this.srttUs, nowUs);
+      const wasOnProof = this.flaps.isOnProof;
+      if (wasOnProof) this.flaps.noteAnswer();
+      else if (!wasLate || nowUs - this.suspectSinceUs > SILENCE_US)
+        this.flaps.noteAlive(this.state === 'waiting' ? Number.NaN : this.suspectSinceUs, nowUs);
+      if (!this.flaps.isOnProof && (wasOnProof || !wasLate)) this.rate.begin(this.srttUs, nowUs);
       const { isEjected } = this.rate.loss;
       this.nextProbeUs = isEjected ? nowUs : Number.POSITIVE_INFINITY;
       if (!this.mtu.found) this.mtu.again(nowUs);
       if (this.silentLarge >= SILENT_LARGE && nowUs - this.suspectSinceUs < SILENT_FOR_US)
         this.mtu.handleSilence(nowUs);
       this.silentLarge = 0;
-      this.setState(isEjected ? 'lossy' : 'up', nowUs);
+      if (this.flaps.isOnProof) {
+        this.nextProbeUs = nowUs + PROOF_PROBE_US;
+        this.setState('suspect', nowUs);
+      } else this.setState(isEjected ? 'lossy' : 'up', nowUs);
     }
     if (isNew) {
       if (this.nextSendUs < nowUs - BURST_US && this.hasRoom()) this.rate.starvedUs = nowUs;
@@ -316,6 +330,11 @@ export class Path {
     if (nowUs >= this.lossUs) this.findLost(nowUs);
     if (this.isUp && this.inFlightEliciting > 0 && nowUs >= this.silentUs()) this.handlePto(nowUs);
     if (nowUs >= this.nextProbeUs) this.probe(nowUs);
+  }
+
+  /** How much later a packet arrives that was lost on the way and is sent again. */
+  get resendUs(): number {
+    return 1.25 * this.srttUs + this.rttvarUs + LEAST_ACK_DELAY_US;
   }
 
   /** The probe time-out: srtt + 4 rttvar + ACK delay, doubled with each in a row. Source: RFC 9002 §6.2.1. */
@@ -369,8 +388,10 @@ export class Path {
     if (this.state === 'suspect') {
       this.nextProbeUs = nowUs + SUSPECT_PROBE_US;
       const silentUs = nowUs - this.suspectSinceUs;
-      if (this.ptoCount > DOWN_AFTER_PTOS && silentUs > Math.max(DOWN_AFTER_US, this.srttUs))
+      if (this.ptoCount > DOWN_AFTER_PTOS && silentUs > Math.max(DOWN_AFTER_US, this.srttUs)) {
+        this.flaps.noteSilent();
         this.setState('down', nowUs);
+      }
     } else {
       const silentUs = nowUs - this.suspectSinceUs;
       this.nextProbeUs =

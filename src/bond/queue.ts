@@ -18,8 +18,8 @@ import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
 
 /** Number of buckets: what 10 bits of the data header can name (docs/protocol.md §4.1). */
 export const BUCKETS = 1024;
-/** CoDel's interval. Source: RFC 8289 §4.3. */
-const INTERVAL_US = 100_000;
+/** CoDel's interval, unless a flow's round trip is longer. Source: RFC 8289 §4.3. */
+export const INTERVAL_US = 100_000;
 /** Bytes a bucket may send in a turn: one full packet. Source: RFC 8290 §4.1.1. */
 const QUANTUM_BYTES = 1514;
 /** A packet that waited so long, because no path was up, is of no use to anybody any more. */
@@ -45,6 +45,8 @@ export class FlowQueue {
   markedByCodel = 0;
   /** How long a packet may wait without being judged too late, µs; set by the bond from its paths. */
   targetUs = 15_000;
+  /** In less time than this, a round trip, no flow answers a drop, µs; set by the bond from its paths. */
+  intervalUs = INTERVAL_US;
   /** Bytes that may wait in all; set by the bond from its paths. */
   limitBytes = Number.POSITIVE_INFINITY;
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
@@ -263,16 +265,16 @@ export class FlowQueue {
         const dropped = this.punish(b);
         late = dropped ? this.isLate(b, nowUs) : late;
         if (!late) this.dropping[b] = 0;
-        else this.dropNextUs[b] += INTERVAL_US / Math.sqrt(this.dropCount[b]);
+        else this.dropNextUs[b] += this.intervalUs / Math.sqrt(this.dropCount[b]);
         if (!dropped) return;
       }
     } else if (late) {
       this.punish(b);
       const recent = this.dropCount[b] - this.lastCount[b];
-      this.dropCount[b] = recent > 1 && nowUs - this.dropNextUs[b] < 16 * INTERVAL_US ? recent : 1;
+      this.dropCount[b] = recent > 1 && nowUs - this.dropNextUs[b] < 16 * this.intervalUs ? recent : 1;
       this.lastCount[b] = this.dropCount[b];
       this.dropping[b] = 1;
-      this.dropNextUs[b] = nowUs + INTERVAL_US / Math.sqrt(this.dropCount[b]);
+      this.dropNextUs[b] = nowUs + this.intervalUs / Math.sqrt(this.dropCount[b]);
     }
   }
 
@@ -283,7 +285,7 @@ export class FlowQueue {
       return false;
     }
     if (this.firstAboveUs[b] === 0) {
-      this.firstAboveUs[b] = nowUs + INTERVAL_US;
+      this.firstAboveUs[b] = nowUs + this.intervalUs;
       return false;
     }
     return nowUs >= this.firstAboveUs[b];

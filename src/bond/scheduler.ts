@@ -1,7 +1,7 @@
 /**
  * The choice of path for the packet at the head of the queue: earliest arrival (docs/protocol.md §7).
  *
- *   arrival(path) = time at which pacing lets it go + one-way delay as it stands then
+ *   arrival(path) = time at which pacing lets it go + one-way delay as it stands then + for a lone packet: share lost × time to send it again
  *
  * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once when the queue
  * would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017); and it gets not the head
@@ -42,7 +42,8 @@ export function choosePath(
     if (p === undefined || (mask & (1 << i)) === 0 || !mayCarry(p, sizeBytes)) continue;
     const startUs = Math.max(nowUs, p.nextSendUs);
     if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
-    const arrivalUs = arrivalAt(p, startUs);
+    let arrivalUs = arrivalAt(p, startUs);
+    if (urgent) arrivalUs += p.rate.loss.mean * p.resendUs;
     if (arrivalUs < bestArrivalUs) {
       best = p;
       bestArrivalUs = arrivalUs;

