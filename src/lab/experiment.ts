@@ -84,6 +84,7 @@ export async function runExperiment(lab: Lab, options: ExperimentOptions, scene:
     flows: options.flows,
     measure: options.meter,
     cut: options.cut,
+    scenario: options.scenario && { name: options.scenario.name, about: options.scenario.about },
     limit: limit(options) ?? { downBps: sum((s) => s.downBps), upBps: sum((s) => s.upBps) },
     links,
     daemons: [],

@@ -57,6 +57,8 @@ export interface LabResult {
   flows: number;
   measure: Meter;
   cut?: { link: number; fromSeconds: number; toSeconds?: number };
+  /** Name and words of what was played. */
+  scenario?: { name: string; about: string };
   limit: { downBps: number; upBps: number };
   links: LinkResult[];
   bond?: BondResult;
@@ -124,8 +126,10 @@ function notes(result: LabResult): string[] {
   const { bond } = result;
   if (bond) {
     const { downBps, upBps } = result.limit;
+    const { scenario } = result;
+    if (scenario) out.push(`Played: ${scenario.name}, ${scenario.about}.`);
     out.push(
-      `The limit is the sum of the lines × ${(PAYLOAD_SHARE * 100).toFixed(1)} % TCP payload in a full datagram: ` +
+      `The limit is ${scenario ? 'what the lines could carry meanwhile' : 'the sum of the lines'} × ${(PAYLOAD_SHARE * 100).toFixed(1)} % TCP payload in a full datagram: ` +
         `${mbit(downBps)} down, ${mbit(upBps)} up.`,
       `First answer through the bond ${bond.startMs} ms after the router daemon's start.`,
     );
