@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readEndpoint } from '../../src/io/endpoint.ts';
 import { loadScenario } from '../../src/lab/scenario.ts';
 import { Samples } from './apps.ts';
+import type { Pair } from './pair.ts';
 import { randomWorld } from './random-world.ts';
 import { liveRoundRobin } from './round-robin.ts';
 import { type Findings, varied, World, type WorldOptions } from './world.ts';
@@ -45,6 +47,13 @@ test('what happens beside the links: a NAT that rebinds, another address, a serv
     const f = live(name, { seconds: 6 });
     assert.ok(f.share > 0.8, `${name}: share ${f.share}`);
   }
+  let pair: Pair | undefined;
+  live('nat-rebind', { seconds: 6, onWorld: (world) => (pair = world.pair) });
+  // Its server follows: what it sends goes where the second rebinding put the link.
+  const { port } = pair!.publicAddress[1];
+  assert.equal(port, 30_001 + 2 * 100);
+  const view = pair!.server.memory.view;
+  assert.equal(readEndpoint(view, pair!.server.peer.bond.paths[1]!.endpointAt).port, port);
   const restarted = live('server-restarts', { seconds: 8 });
   assert.ok(restarted.share > 0.5 && restarted.voiceGapMs > 50, JSON.stringify(restarted));
   const slept = live('router-sleeps', { seconds: 10 });
