@@ -20,9 +20,8 @@ export async function openvpnPlan(
   const servers = new Map(links.map((l) => [l.name, parseAddress(l.server) ?? new Uint8Array(4)]));
   const ids = assignIds(links, new Map());
   const settings = backendSettings({ config, keys: readKeys(config), facts, servers, ids, offload: false });
-  const { mode, devType: asked, parameters } = settings.openvpn!;
+  const { mode, devType: asked } = settings.openvpn!;
   const devType = asked === 'tun' && (await takesTun(mode)) ? 'tun' : 'tap';
-  const primary = parameters.find((p) => p.name === 'primary')?.value;
   const line = (argv: readonly string[]) => `[#] ${printCommand({ run: [...argv] })}\n`;
   const usable = settings.links.filter((l) => l.usable);
   return {
@@ -31,7 +30,7 @@ export async function openvpnPlan(
       ...usable.map((l) => line(['openvpn', '--config', join(runDir, 'openvpn', `t${l.id}.conf`)])),
       ...usable.flatMap((l) => [
         `# once the tunnel of ${l.name} stands; out of the bond while it does not\n`,
-        ...addCommands(settings.ifname, tunnelName(settings, l), primary).map(line),
+        ...addCommands(settings, tunnelName(settings, l)).map(line),
       ]),
     ],
     down: ['# the tunnels end, and their devices with them\n', line(['ip', 'link', 'del', 'dev', settings.ifname])],

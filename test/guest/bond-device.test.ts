@@ -33,7 +33,7 @@ inGuest(process.argv[1], () => {
     test(`mode ${mode}`, async () => {
       sh('ip tuntap add dev ykt0 mode tap');
       await makeBond(settings(mode), 'tap', OWNER, quiet);
-      await addSlave('ykb0', 'ykt0', 'ykt0', quiet).catch(async (error) => {
+      await addSlave(settings(mode, [{ name: 'primary', value: 'ykt0' }]), 'ykt0', quiet).catch(async (error) => {
         // only some modes have a preferred slave
         if (['active-backup', 'balance-tlb', 'balance-alb'].includes(mode)) throw error;
       });
@@ -42,6 +42,8 @@ inGuest(process.argv[1], () => {
         ['ykt0'],
       );
       assert.equal(await holderOf('ykb0', OWNER), 'us');
+      const [{ gso_max_segs }] = JSON.parse(sh('ip -j -d link show dev ykb0'));
+      assert.equal(gso_max_segs === 1, mode === 'balance-rr', 'packets are dealt out singly, where in turn');
       assert.deepEqual(await leftovers(OWNER), ['ykb0']);
       await removeBond('ykb0');
       await removeBond('ykb0');
@@ -79,7 +81,7 @@ inGuest(process.argv[1], () => {
     const before = settings('balance-rr', [{ name: 'resend_igmp', value: '3' }]);
     sh('ip tuntap add dev ykt0 mode tap');
     await makeBond(before, 'tap', OWNER, quiet);
-    await addSlave('ykb0', 'ykt0', undefined, quiet);
+    await addSlave(before, 'ykt0', quiet);
     const said = [
       { name: 'arp_interval', value: '500' },
       { name: 'packets_per_slave', value: '2' },

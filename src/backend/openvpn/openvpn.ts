@@ -248,11 +248,9 @@ export class OpenvpnBackend implements Backend {
   /** Its device becomes a slave or leaves, after what was begun before. */
   #handleState(entry: Entry): void {
     this.#inTurn(async () => {
-      const bond = this.#settings!.ifname;
       const stands = entry.tunnel.state === 'up';
       if (stands && !entry.slave && !this.#options.withoutBond && this.#running) {
-        const primary = this.#settings!.openvpn?.parameters.find((p) => p.name === 'primary')?.value;
-        await addSlave(bond, entry.device, primary, this.#echo);
+        await addSlave(this.#settings!, entry.device, this.#echo);
         entry.slave = true;
       } else if (!stands && entry.slave) {
         await removeSlave(entry.device);
