@@ -38,7 +38,7 @@ import {
   TYPE_DATA,
   FLAG_CHECKSUM_PARTIAL as WIRE_CHECKSUM_PARTIAL,
 } from '../wire/header.ts';
-import { Preferences } from '../wire/preferences.ts';
+import { LAST_TIER, Preferences } from '../wire/preferences.ts';
 import { completePacketNumber } from '../wire/replay.ts';
 import { Grouper } from './grouper.ts';
 import { Lanes } from './lanes.ts';
@@ -425,7 +425,7 @@ export class Bond implements PathOwner {
     this.lanes.setClasses(said.classes);
     if (said.classes > 1) this.mirror ??= new Mirror(this.memory, this.flowSeed);
     this.mirror?.clear();
-    for (const p of this.paths) p?.rate.setCap(limitOf(said, p.id));
+    for (const p of this.paths) p?.rate.setCap(said.downBps(p.id));
     this.retune(nowUs);
   }
 
@@ -455,7 +455,7 @@ export class Bond implements PathOwner {
   private newPath(id: number): Path {
     const path = new Path(id, this.pool, this, this.endpointsAt + id * ENDPOINT_BYTES);
     this.paths[id] = path;
-    if (this.opensPaths) path.rate.setCap(limitOf(this.steering.said, id));
+    if (this.opensPaths) path.rate.setCap(this.steering.said.downBps(id));
     this.steering.refresh();
     return path;
   }
@@ -480,7 +480,7 @@ export class Bond implements PathOwner {
   }
 
   private keepaliveUs(path: Path): number {
-    if (path.unwanted) return IDLE_KEEPALIVE_US;
+    if (this.steering.said.tier[path.id] >= LAST_TIER) return IDLE_KEEPALIVE_US;
     if (path.standby && !this.wasIdle) return STANDBY_KEEPALIVE_US;
     return this.wasIdle ? IDLE_KEEPALIVE_US : KEEPALIVE_US;
   }
@@ -495,9 +495,4 @@ export class Bond implements PathOwner {
     for (const p of this.paths) if (p !== undefined && p.lastSentUs > newest) newest = p.lastSentUs;
     return newest - this.lastDataUs > IDLE_AFTER_US;
   }
-}
-
-/** The limit of the way down of a path. Units: bit/s; undefined: none. */
-function limitOf(said: Preferences, id: number): number | undefined {
-  return said.downKbps[id] === 0 ? undefined : said.downKbps[id] * 1000;
 }

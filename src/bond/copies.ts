@@ -4,6 +4,7 @@
  */
 import type { Path } from './path.ts';
 import { FLAG_ARRIVED, FLAG_TWICE, type PacketPool } from './pool.ts';
+import { mayBeLate } from './scheduler.ts';
 
 /** Longest wait for the second path. Source: docs/protocol.md §11.3. */
 const WAIT_US = 20_000;
@@ -56,7 +57,7 @@ export class Copies {
   /** Whether the path can take them no more, or has not for too long: then they are let go. */
   isVain(nowUs: number): boolean {
     const { path } = this;
-    return path === undefined || !(path.isUp || path.mayBeLate) || nowUs - this.sinceUs > WAIT_US;
+    return path === undefined || !(path.isUp || mayBeLate(path)) || nowUs - this.sinceUs > WAIT_US;
   }
 
   /** When they are let go at the latest. */
@@ -70,8 +71,7 @@ export class Copies {
     for (; this.sent < this.count; this.sent++) {
       const slot = this.slots[this.sent];
       this.dropped++;
-      if ((pool.flags[slot] & (FLAG_TWICE | FLAG_ARRIVED)) !== 0) pool.letGo(slot, 0);
-      else lost(slot);
+      if (!pool.letGoShared(slot)) lost(slot);
     }
     this.path = undefined;
   }

@@ -12,7 +12,7 @@
 import { Arrivals, MAX_ACK_DELAY_US } from './arrivals.ts';
 import { Flaps, PROOF_PROBE_US } from './flaps.ts';
 import { BASE_MTU, PathMtu } from './mtu.ts';
-import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, FLAG_TWICE, NONE, type PacketPool } from './pool.ts';
+import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
 
 /** Datagrams of a path that may be unresolved at once. At the limit nothing more is put on the path. */
@@ -100,11 +100,8 @@ export class Path {
 
   /** It carries nothing now: others of a lower tier or cost do. */
   standby = false;
-  /** Its quota is used up. */
-  unwanted = false;
   /** When another path of the bond was last acknowledged something: the peer lives. */
   othersProgressUs = Number.NEGATIVE_INFINITY;
-  /** When it last brought a packet. */
   lastDataUs = Number.NEGATIVE_INFINITY;
 
   pingDue = false;
@@ -149,11 +146,6 @@ export class Path {
   /** Up: may carry data. A lossy path may when no other one is left. */
   get isUp(): boolean {
     return this.state === 'up' || (this.state === 'lossy' && this.isLastResort);
-  }
-
-  /** Not up, but what is sent over it may arrive. */
-  get mayBeLate(): boolean {
-    return this.state === 'suspect' || this.state === 'lossy';
   }
 
   /** The path may be tried: it has an endpoint; `up` once a datagram has been acknowledged. */
@@ -466,9 +458,7 @@ export class Path {
       this.rate.loss.noteLost();
       if (size > BASE_MTU) this.mtu.handleLarge(false, nowUs);
     }
-    if (slot === NONE) return;
-    if ((this.pool.flags[slot] & (FLAG_TWICE | FLAG_ARRIVED)) !== 0) this.pool.letGo(slot, 0);
-    else this.owner.handleLostSlot(slot, this, pn, nowUs);
+    if (slot !== NONE && !this.pool.letGoShared(slot)) this.owner.handleLostSlot(slot, this, pn, nowUs);
   }
 
   private findLost(nowUs: number): void {

@@ -102,6 +102,13 @@ export class PacketPool {
     else this.flags[slot] = (flags & ~FLAG_TWICE) | arrived;
   }
 
+  /** Lets go of a slot that another holder has, or of which the peer has the packet; false, and nothing done, when the caller alone has it. */
+  letGoShared(slot: number): boolean {
+    if ((this.flags[slot] & (FLAG_TWICE | FLAG_ARRIVED)) === 0) return false;
+    this.letGo(slot, 0);
+    return true;
+  }
+
   /** Offset of the slot's first byte in the memory. */
   at(slot: number): number {
     return this.base + slot * SLOT_BYTES;

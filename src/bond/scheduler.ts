@@ -77,6 +77,11 @@ export function choosePath(
   out.path = second;
 }
 
+/** Not up, but what is sent over it may arrive. */
+export function mayBeLate(p: Path): boolean {
+  return p.state === 'suspect' || p.state === 'lossy';
+}
+
 /**
  * The path that brings a copy of what `first` carries earliest: of `carriers`; when there is no other one, of those of `mask` that are suspect or lossy:
  * better a copy that may come than none. `first` undefined: nothing goes by another one.
@@ -94,7 +99,7 @@ export function secondPath(
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
     if (p === undefined || p === first || !p.hasEndpoint || sizeBytes + p.outerBytes > p.mtu.bytes) continue;
-    if (p.isUp ? (carriers & (1 << i)) === 0 : !p.mayBeLate || (mask & (1 << i)) === 0) continue;
+    if (p.isUp ? (carriers & (1 << i)) === 0 : !mayBeLate(p) || (mask & (1 << i)) === 0) continue;
     // Any path that is up is better than the best of those that are not.
     const arrivalUs = arrivalAt(p, Math.max(nowUs, p.nextSendUs)) + (p.isUp ? 0 : 1e12);
     if (arrivalUs < bestArrivalUs) {

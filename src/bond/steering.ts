@@ -193,9 +193,7 @@ export class Steering {
     }
     for (let i = 0; i < MAX_PATHS; i++) {
       const p = paths[i];
-      if (p === undefined) continue;
-      p.standby = (used & (1 << i)) === 0;
-      p.unwanted = said.tier[i] >= LAST_TIER;
+      if (p !== undefined) p.standby = (used & (1 << i)) === 0;
     }
   }
 }

@@ -1,53 +1,10 @@
 /** Every option of every section: the one table that reading, messages and docs/config.md are made of. */
 import { BONDING_MODES, BONDING_PARAMETERS, type BondingMode, bondingMode } from './bonding.ts';
-import { BOND_MODES, type BondMode, type EngineName, type Role } from './config.ts';
-import type { Kind } from './kinds.ts';
+import { BOND_MODES, type BondMode } from './config.ts';
 import * as kind from './kinds.ts';
+import { DISABLED, is, type SectionSpec } from './option-spec.ts';
 
-/** One option. */
-export interface OptionSpec<T> {
-  readonly kind: Kind<T>;
-  /** With engine openvpn, which checks more of its options itself. Undefined: the same. */
-  readonly openvpnKind?: Kind<T>;
-  /** It may be said several times (`list`), or once with values between blanks (`option`). */
-  readonly many?: boolean;
-  /** What it is when it is not said, as the file would say it. */
-  readonly default?: string;
-  /** What happens when it is not said and there is no default value, for docs/config.md. */
-  readonly otherwise?: string;
-  /** Its absence is an error (where role and engine are those named here). */
-  readonly required?: boolean;
-  /** Undefined: both. */
-  readonly role?: Role;
-  /** With this engine the other role may say it, too. */
-  readonly bothWith?: EngineName;
-  /** Undefined: both. */
-  readonly engine?: EngineName;
-  /** One sentence or two for docs/config.md. */
-  readonly doc: string;
-}
-
-/** A section type with its options. */
-export interface SectionSpec<S extends Specs = Specs> {
-  readonly type: string;
-  /** How its first line is written. */
-  readonly heading: string;
-  readonly role?: Role;
-  readonly engine?: EngineName;
-  readonly doc: string;
-  /** Undefined: any option is taken as it is. */
-  readonly options?: S;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: a table of options of different types; each is read by its own kind.
-export type Specs = Readonly<Record<string, OptionSpec<any>>>;
-
-const is = <T>(spec: OptionSpec<T>): OptionSpec<T> => spec;
-
-const DISABLED = {
-  disabled: is({ kind: kind.flag, default: '0', doc: 'Leave this section alone, as if it were not there.' }),
-  enabled: is({ kind: kind.flag, default: '1', doc: "The same the other way round: `'0'` disables." }),
-};
+export type { OptionSpec, SectionSpec, Specs } from './option-spec.ts';
 
 /** Links of a router, at most. Source: docs/protocol.md §1, a path id is 0 to 7. */
 export const MAX_LINKS = 8;

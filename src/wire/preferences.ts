@@ -80,6 +80,12 @@ export class Preferences {
     return CLASS_0_BUCKETS + (klass - 1) * CLASS_BUCKETS + (hash & (CLASS_BUCKETS - 1));
   }
 
+  /** The limit of the way down. Units: bit/s; undefined: none. */
+  downBps(path: number): number | undefined {
+    return this.downKbps[path] === 0 ? undefined : this.downKbps[path] * 1000;
+  }
+
+  /** Whether anything is said of a path. */
   isSaidOfPath(path: number): boolean {
     return this.tier[path] !== 0 || this.cost[path] !== 0 || this.weight[path] !== 1 || this.downKbps[path] !== 0;
   }
