@@ -23,7 +23,8 @@ export function printRate(bps: number): string {
     ['kbit', 1e3],
   ] as const) {
     const scaled = bps / factor;
-    if (bps >= factor && (bps * 1000) % factor === 0) return `${scaled}${unit}`;
+    // At most three places, and no more digits than a number holds.
+    if (bps >= factor && bps % (factor / 1000) === 0 && scaled * factor === bps) return `${scaled}${unit}`;
   }
   return `${bps}bit`;
 }
