@@ -20,7 +20,7 @@ import { Loss } from './loss.ts';
 /** Standing queue aimed at in the bottleneck. */
 const TARGET_US = 4_000;
 /** The same in full datagrams, for slow links. */
-const TARGET_DATAGRAMS = 3;
+const TARGET_DATAGRAMS = 0.8;
 const FULL_DATAGRAM_BYTES = 1500;
 /** The target grows with the delay's own unrest, which must not pass for a queue, up to this. */
 const MAX_TARGET_US = 40_000;
