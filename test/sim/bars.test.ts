@@ -31,6 +31,12 @@ const CASES: { name: string; links: SimLink[]; bar: number; pingMs: number }[] =
     pingMs: 50,
   },
   {
+    name: 'uplinks of 10, 5, 4, 2 and 1 at 5 to 60 ms',
+    links: [link(10, 10, 5), link(5, 5, 15), link(4, 4, 25), link(2, 2, 40), link(1, 1, 60)],
+    bar: 0.9,
+    pingMs: 40,
+  },
+  {
     name: '8 links of 10, 5 to 40 ms',
     links: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => link(10, 10, 5 * i)),
     bar: 0.9,
