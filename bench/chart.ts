@@ -79,6 +79,7 @@ export class Chart {
     const height = TOP + this.panels.length * (PANEL_HEIGHT + GAP) + 20;
     const out = [
       `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
+      `<title>${escapeText(this.title)}</title>`,
       `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
       `<text x="${LEFT}" y="22" font-size="15" fill="#222">${escapeText(this.title)}</text>`,
     ];

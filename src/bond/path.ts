@@ -24,6 +24,8 @@ export const ENDPOINT_BYTES = 48;
 
 /** Source: RFC 9002 §6.1.1. */
 const PACKET_THRESHOLD = 3;
+/** It grows to what a link was seen to let packets overtake, up to this (RFC 9002 §6.1.1 lets it). */
+const MOST_THRESHOLD = 128;
 const MIN_TIME_THRESHOLD_US = 2_000;
 const MIN_PTO_US = 30_000;
 /** What a gap adds before the peer speaks of it, and we act. */
@@ -126,6 +128,9 @@ export class Path {
   /** Below it nothing is in flight: what is not acknowledged is lost. */
   private front = 0;
   private largestAcked = -1;
+  private threshold = PACKET_THRESHOLD;
+  /** What was given up below this number was not taken for overtaken. */
+  private surrendered = 0;
   private lossUs = Number.POSITIVE_INFINITY;
   private inFlightEliciting = 0;
   private ptoCount = 0;
@@ -181,6 +186,8 @@ export class Path {
     this.lowest = 0;
     this.front = 0;
     this.largestAcked = -1;
+    this.threshold = PACKET_THRESHOLD;
+    this.surrendered = 0;
     this.inFlightBytes = 0;
     this.inFlightEliciting = 0;
     this.lossUs = Number.POSITIVE_INFINITY;
@@ -399,6 +406,7 @@ export class Path {
     for (let pn = this.front; pn < this.nextPacketNumber; pn++) {
       if (this.sentState[pn & MASK] === IN_FLIGHT) this.lose(pn, nowUs, false);
     }
+    this.surrendered = this.nextPacketNumber;
     this.advance();
     this.lossUs = Number.POSITIVE_INFINITY;
   }
@@ -422,6 +430,9 @@ export class Path {
     } else {
       this.spurious++;
       this.rate.loss.noteFound();
+      if (pn >= this.surrendered) {
+        this.threshold = Math.min(MOST_THRESHOLD, Math.max(this.threshold, this.largestAcked - pn + 1));
+      }
       // Thought lost, and not sent again yet: it need not be.
       if (
         slot !== NONE &&
@@ -469,7 +480,7 @@ export class Path {
       const i = pn & MASK;
       if (this.sentState[i] !== IN_FLIGHT) continue;
       const lateUs = this.sentUs[i] + timeUs;
-      if (this.largestAcked - pn >= PACKET_THRESHOLD || lateUs <= nowUs) this.lose(pn, nowUs, true);
+      if (this.largestAcked - pn >= this.threshold || lateUs <= nowUs) this.lose(pn, nowUs, true);
       else if (lateUs < this.lossUs) this.lossUs = lateUs;
     }
     this.advance();

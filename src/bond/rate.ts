@@ -54,6 +54,8 @@ const QUEUED_WITHIN_US = 1_000_000;
 /** The link is busy when we send so much of what it is thought to carry, and the first guess was too much when it delivers so much of that. */
 const BUSY = 0.7;
 const TOO_MUCH = 0.9;
+/** The same where the delay has unrest. */
+const FAR_TOO_MUCH = 0.6;
 /** A queue that does not shrink for this long although we send less than is delivered is not ours, or the route has changed. */
 const STUCK_US = 1_500_000;
 /** Where the delay has so much unrest that it does not show a small queue, a trial of more, for a rate window, shows what more is delivered. */
@@ -75,7 +77,9 @@ const PEAK_US = 250_000;
 /** Rounds with a heavy and growing queue, no further apart than this, after which the peaks are not believed any more. */
 const HEAVY_ROUNDS = 3;
 const HEAVY_APART_US = 1_000_000;
+const HEAVY_LEAST_APART_US = 50_000;
 const HEAVY_US = 5_000;
+const HEAVY_CAP_GROWTH = 1.15;
 
 const STARTUP = 0;
 const DRAIN = 1;
@@ -114,6 +118,9 @@ export class RateControl {
   private sawFull = false;
   private heavyUs = 0;
   private heavyRate = 0;
+  /** The fastest that was delivered in this round while a heavy queue stood. */
+  private heavySeen = 0;
+  private heavyCap = MAX_CAPACITY;
   private drainedUs = 0;
   private drainUntilUs = 0;
   private drainFromUs = 0;
@@ -135,6 +142,7 @@ export class RateControl {
     this.pacing = this.capacity;
     this.flatRounds = 0;
     this.heavyRounds = 0;
+    this.heavyCap = MAX_CAPACITY;
     this.lastStartupRate = 0;
     this.delay.begin(nowUs);
     this.delivery.begin();
@@ -226,7 +234,8 @@ export class RateControl {
       } else this.flatRounds++;
     }
     // The first guess was too much: what was sent at about that rate came apart on the way.
-    if (rate > this.apartRate && this.isBusy && this.delivery.grows && rate < TOO_MUCH * this.delivery.sendRate) {
+    const tooMuch = this.unrestUs < TRIAL_UNREST_US ? TOO_MUCH : FAR_TOO_MUCH;
+    if (rate > this.apartRate && this.isBusy && this.delivery.grows && rate < tooMuch * this.delivery.sendRate) {
       this.apartRate = rate;
     }
     if (newRound && this.apartRate > 0) {
@@ -252,9 +261,9 @@ export class RateControl {
     if (isLossy) this.noteCut();
     if ((crowded || isLossy) && rate > 0) this.capacity = this.clamp(rate);
     else if (isTooMuch) {
+      // What came far apart made the delay's steps, too.
+      if (this.heavyRate < this.capacity / 2) this.delay.forgetUnrest();
       this.capacity = this.clamp(this.heavyRate);
-      // What came apart made the delay's steps, too.
-      this.delay.forgetUnrest();
     }
     this.mode = DRAIN;
     this.drainUntilUs = nowUs + 4 * this.queueUs + 2 * srttUs;
@@ -314,6 +323,9 @@ export class RateControl {
     }
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
+    // What made a heavy queue a moment ago is tried again step by step.
+    if (newRound) this.heavyCap *= HEAVY_CAP_GROWTH;
+    this.pacing = Math.min(this.pacing, this.clamp(this.heavyCap));
     // No faster than what is delivered while the queue grows, whatever the capacity was.
     if (this.delivery.grows && this.queueUs > target && this.delivery.rate > 0) {
       this.pacing = Math.min(this.pacing, this.clamp(this.delivery.rate * Math.max(gain, GROWING_GAIN)));
@@ -331,9 +343,16 @@ export class RateControl {
     const safe = this.steadied(Math.min(this.delivery.rate, this.delivery.sendRate), nowUs);
     if (safe > peaks[this.peak]) peaks[this.peak] = safe;
     if (!this.delivery.limited || (this.isBusy && this.delivery.grows)) this.sawFull = true;
+    // Whether it grows or only stands, and whoever keeps it: while a queue stands, what is delivered is what the link carries. Where there is unrest, it
+    // must be seen to grow.
+    const isSure = this.unrestUs < TRIAL_UNREST_US || (this.isBusy && this.delivery.grows);
+    if (safe > this.heavySeen && isSure && this.queueUs > 2 * target + HEAVY_US) {
+      this.heavySeen = safe;
+    }
     if (newRound) {
       if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
-      if (this.isBusy && this.delivery.grows && this.queueUs > 2 * target + HEAVY_US) this.noteHeavy(safe, nowUs);
+      if (this.heavySeen > 0 && nowUs - this.heavyUs > HEAVY_LEAST_APART_US) this.noteHeavy(this.heavySeen, nowUs);
+      this.heavySeen = 0;
       if (this.delivery.limited || this.queueUs > target) this.quietRounds = 0;
       else if (this.queueUs < target / 2) this.quietRounds++;
       else this.quietRounds = Math.max(0, this.quietRounds - 1);
@@ -364,10 +383,13 @@ export class RateControl {
   private noteHeavy(rate: number, nowUs: number): void {
     if (nowUs - this.heavyUs > HEAVY_APART_US) this.heavyRounds = 0;
     this.heavyUs = nowUs;
+    this.heavyCap = rate;
     this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
     if (this.heavyRounds < HEAVY_ROUNDS) return;
     this.peaks.fill(this.heavyRate);
     this.heavyRounds = 0;
+    // The queue is there, and so is what made it: gone in the time that it takes.
+    this.drainUntilUs = Math.max(this.drainUntilUs, nowUs + this.queueUs / (1 - DRAIN_GAIN));
   }
 
   private nextPeak(nowUs: number): void {

@@ -246,3 +246,32 @@ test('a burst after a pause is not silence before a round trip is over', () => {
   }
   assert.deepEqual(states, ['waiting', 'up']);
 });
+
+test('a link that lets packets overtake each other is believed to, once it was seen', () => {
+  const { path, ack, send } = makePath();
+  path.open(1500, 0);
+  let nowUs = 0;
+  // Every tenth arrives eight later than it was sent.
+  let lostEarly = 0;
+  for (let turn = 0; turn < 20; turn++) {
+    const first = path.nextPacketNumber;
+    for (let i = 0; i < 20; i++) send(1200, (nowUs += 100));
+    nowUs += 20_000;
+    ack(
+      [
+        [first + 11, first + 18],
+        [first, first + 9],
+      ],
+      nowUs,
+    );
+    ack([[first, first + 19]], nowUs + 500);
+    if (turn === 2) lostEarly = path.lostDatagrams;
+  }
+  assert.ok(lostEarly > 0, 'the first ones are taken for lost');
+  assert.equal(path.lostDatagrams, lostEarly, 'no later one is');
+  // And what is lost is still found.
+  const gone = send(1200, (nowUs += 100));
+  for (let i = 0; i < 40; i++) send(1200, (nowUs += 100));
+  ack([[gone + 1, gone + 40]], nowUs + 20_000);
+  assert.equal(path.lostDatagrams, lostEarly + 1);
+});

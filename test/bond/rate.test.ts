@@ -193,3 +193,15 @@ test('a cap is a cap', () => {
   line.run(2e6);
   assert.ok((8 * (line.delivered - before)) / 2e6 > 27);
 });
+
+test('a line that halves: its modem’s queue overflows once, not again and again', () => {
+  const line = new Line({ mbit: 40, oneWayUs: 15_000 });
+  line.run(4e6);
+  line.rateBytes /= 2;
+  const before = line.dropped;
+  line.run(3e5);
+  const first = line.dropped - before;
+  line.run(1.5e6);
+  const then = line.dropped - before - first;
+  assert.ok(then <= first / 2 + 5, `${first} datagrams, then ${then}`);
+});
