@@ -120,7 +120,8 @@ async function layDocuments(tree, doc, date, version) {
   rmSync(licences);
   packed(changelog(version, date), join(doc, 'changelog.gz'));
   lay('README.md', join(doc, 'README.md'));
-  for (const name of readdirSync(join(ROOT, 'docs')).filter((file) => file.endsWith('.md') && file !== 'plan.md')) {
+  const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
+  for (const name of docs.filter((file) => /\.(md|svg)$/.test(file) && file !== 'plan.md')) {
     lay(`docs/${name}`, join(doc, 'docs', name));
   }
   cpSync(join(ROOT, 'examples'), join(doc, 'examples'), { recursive: true });

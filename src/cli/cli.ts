@@ -5,10 +5,11 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { YokeError } from '../base/error.ts';
+import { DEFAULT_INSTANCE } from '../daemon/instance.ts';
 import { describeLink } from './link-words.ts';
 import { describePki } from './pki-words.ts';
 import { describeSetup } from './setup-words.ts';
-import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions } from './terms.ts';
+import { EXIT_BUG, EXIT_DONE, EXIT_ERROR, EXIT_USAGE, type GlobalOptions, optionsOf } from './terms.ts';
 import { version } from './version.ts';
 
 /** Runs the command that argv asks for and gives the exit code; writes to stdout and stderr. */
@@ -50,9 +51,9 @@ export function describeProgram(done: (code: number) => void): Command {
   const program = new Command('yoke');
   program
     .description('Yokes two or more internet links into one fast pipe.')
-    .option('--config <file>', 'configuration in UCI syntax', '/etc/config/bonding')
-    .option('--run-dir <dir>', 'where the running instance keeps lock, socket and journal', '/run/yoke')
-    .option('--state-dir <dir>', 'where keys and invitations are kept', '/etc/yoke')
+    .option('--config <file>', 'configuration in UCI syntax', DEFAULT_INSTANCE.config)
+    .option('--run-dir <dir>', 'where the running instance keeps lock, socket and journal', DEFAULT_INSTANCE.runDir)
+    .option('--state-dir <dir>', 'where keys and invitations are kept', DEFAULT_INSTANCE.stateDir)
     .version(version(), '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .helpCommand(false)
@@ -66,7 +67,7 @@ export function describeProgram(done: (code: number) => void): Command {
       .command(name)
       .description(description)
       .helpOption('--help', 'print this help')
-      .action(async (_options: object, self: Command) => done(await (await load())(self.optsWithGlobals())));
+      .action(async (_options: object, self: Command) => done(await (await load())(optionsOf(self))));
 
   command('keygen', 'print a new private key', async () => (await import('./keys.ts')).keygen);
   command(

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { encode } from 'uqr';
 import type { Config } from '../config/config.ts';
+import type { Instance } from '../daemon/instance.ts';
 import { hashOfSecret } from '../daemon/invitations.ts';
 import { readKeys } from '../daemon/keys.ts';
 import { lockHolder } from '../daemon/lock.ts';
-import { type Instance, instanceOf } from '../daemon/service.ts';
 import { PLACES_LIMIT, printInvitation } from '../pki/invitation.ts';
 import { loadServer, needRoot } from './as-root.ts';
 import { tellMembers } from './members.ts';
@@ -22,7 +22,7 @@ export interface InviteOptions extends GlobalOptions {
 /** Prints an invitation. */
 export async function invite(name: string, options: InviteOptions): Promise<number> {
   needRoot('yoke invite');
-  const instance = instanceOf(options);
+  const instance: Instance = options;
   const config = loadServer(instance.config, 'yoke invite');
   await printNewInvitation(name, config, instance, options);
   if (lockHolder(instance.runDir) === undefined) {

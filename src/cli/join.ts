@@ -25,11 +25,12 @@ import { MAX_LINKS } from '../config/options.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { readConfig } from '../config/schema.ts';
 import { askControl } from '../daemon/control.ts';
+import type { Instance } from '../daemon/instance.ts';
 import { askToJoin, type Joined } from '../daemon/joining.ts';
 import { ensurePrivateKey, publicKeyOf } from '../daemon/keys.ts';
 import { replaceConfig } from '../daemon/load.ts';
 import { lockHolder } from '../daemon/lock.ts';
-import { type Instance, instanceOf, startService } from '../daemon/service.ts';
+import { startService } from '../daemon/service.ts';
 import { readDevices } from '../host/read.ts';
 import { findWaysOut, lookAtDevice, type Passed } from '../host/ways-out.ts';
 import { readText } from '../pki/files.ts';
@@ -70,7 +71,7 @@ export async function join(text: string | undefined, options: JoinOptions): Prom
   const line = text === '-' ? await readStdin(STDIN_LIMIT_BYTES) : text;
   const invitation = line === undefined ? undefined : parseInvitation(line);
   needRoot(COMMAND);
-  const instance = instanceOf(options);
+  const instance: Instance = options;
   const before = readText(instance.config) ?? '';
   const changed = invitation
     ? await joinServer(invitation, before, instance, options)

@@ -1,6 +1,7 @@
 /** The words of `yoke link`: sub-commands and their options; what they do is in link.ts, loaded when it is called. */
 import type { Command } from 'commander';
 import type { LinkAction, LinkOptions } from './link.ts';
+import { optionsOf } from './terms.ts';
 
 /** Adds `link` with its sub-commands. */
 export function describeLink(program: Command, done: (code: number) => void): void {
@@ -17,7 +18,7 @@ export function describeLink(program: Command, done: (code: number) => void): vo
       .action(async (...args: unknown[]) => {
         const self = args.at(-1) as Command;
         const { link } = await import('./link.ts');
-        done(await link(action, self.args, self.optsWithGlobals<LinkOptions>()));
+        done(await link(action, self.args, optionsOf<LinkOptions>(self)));
       });
   command('list', 'list', 'every link of the file and how it is');
   for (const action of ['down', 'up'] as const) {

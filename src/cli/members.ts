@@ -1,16 +1,16 @@
 /** `yoke revoke NAME`, `yoke rename OLD NEW`: changes to a server's set of routers, live. */
 import { changeMembers } from '../daemon/admission.ts';
 import { askControl, type ControlParams } from '../daemon/control.ts';
+import type { Instance } from '../daemon/instance.ts';
 import { lockHolder, takeLock } from '../daemon/lock.ts';
 import { Members } from '../daemon/members.ts';
-import { type Instance, instanceOf } from '../daemon/service.ts';
 import { loadServer, needRoot } from './as-root.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** Lets a router go: its session ends at once. */
 export async function revoke(name: string, options: GlobalOptions): Promise<number> {
   needRoot('yoke revoke');
-  const instance = instanceOf(options);
+  const instance: Instance = options;
   loadServer(instance.config, 'yoke revoke');
   await tellMembers(instance, 'revoke', { name });
   process.stdout.write(`${name} is gone: its key and its invitation are worth nothing any more\n`);
@@ -20,7 +20,7 @@ export async function revoke(name: string, options: GlobalOptions): Promise<numb
 /** Gives a router another name; nothing else changes. */
 export async function rename(name: string, to: string, options: GlobalOptions): Promise<number> {
   needRoot('yoke rename');
-  const instance = instanceOf(options);
+  const instance: Instance = options;
   loadServer(instance.config, 'yoke rename');
   await tellMembers(instance, 'rename', { name, to });
   process.stdout.write(`${name} is called ${to} now\n`);

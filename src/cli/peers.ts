@@ -4,7 +4,6 @@ import { printKey } from '../config/kinds.ts';
 import { askControl } from '../daemon/control.ts';
 import { type InvitationEntry, Invitations } from '../daemon/invitations.ts';
 import { lockHolder } from '../daemon/lock.ts';
-import { instanceOf } from '../daemon/service.ts';
 import type { BondStatus, Status } from '../status/status.ts';
 import { loadServer, needRoot } from './as-root.ts';
 import { printTable } from './table.ts';
@@ -29,7 +28,7 @@ export interface PeerView {
 /** Prints routers and open invitations. */
 export async function peers(options: GlobalOptions & { json?: boolean }): Promise<number> {
   needRoot('yoke peers');
-  const instance = instanceOf(options);
+  const instance = options;
   const config = loadServer(instance.config, 'yoke peers');
   const status = lockHolder(instance.runDir) ? ((await askControl(instance.runDir, 'status')) as Status) : undefined;
   const register = new Invitations(instance.stateDir);

@@ -1,6 +1,7 @@
 /** The words of `yoke pki`: its commands and their options. What they do is loaded when one is called. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { PkiCommandOptions } from './pki.ts';
+import { optionsOf } from './terms.ts';
 
 /** Where an authority lives unless told. */
 const DEFAULT_DIR = '/etc/yoke/pki';
@@ -28,7 +29,7 @@ export function describePki(program: Command, done: (code: number) => void): voi
       .action(async (...given: unknown[]) => {
         const self = given.at(-1) as Command;
         const name = typeof given[0] === 'string' ? given[0] : '';
-        done(await choose(await import('./pki.ts'))(name, self.optsWithGlobals()));
+        done(await choose(await import('./pki.ts'))(name, optionsOf(self)));
       });
   const days = ['--days <days>', 'how long it is good for', parseDays] as const;
 

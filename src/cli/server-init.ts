@@ -16,11 +16,12 @@ import { parseUci, printUci } from '../config/uci.ts';
 import { findSection, setOption } from '../config/uci-edit.ts';
 import { whyNotFree } from '../daemon/check.ts';
 import { firewallWarnings } from '../daemon/firewall.ts';
+import type { Instance } from '../daemon/instance.ts';
 import { Invitations } from '../daemon/invitations.ts';
 import { ensurePrivateKey } from '../daemon/keys.ts';
 import { replaceConfig } from '../daemon/load.ts';
 import { checkName } from '../daemon/members.ts';
-import { type Instance, instanceOf, logOf, type Started, startService } from '../daemon/service.ts';
+import { logOf, type Started, startService } from '../daemon/service.ts';
 import { readDevices } from '../host/read.ts';
 import { readText } from '../pki/files.ts';
 import { needRoot, wrongMachine } from './as-root.ts';
@@ -51,7 +52,7 @@ export async function serverInit(options: ServerInitOptions): Promise<number> {
     if (!isPlace(place))
       throw wrongMachine(`--public-ip ${place}`, 'an address or a host name', 'neither', 'correct it');
   }
-  const instance = instanceOf(options);
+  const instance: Instance = options;
   const say = (text: string) => void process.stdout.write(`${text}\n`);
   const text = readText(instance.config) ?? '';
   const hasBond = text !== '' && findSection(parseUci(text, instance.config), 'interface', 'bond') >= 0;

@@ -1,6 +1,7 @@
 /** The words of the set-up: `server init`, `invite`, `join`, `peers`, `revoke`, `rename`. What they do is loaded when one is called. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { parseTimeUs } from '../base/units.ts';
+import { optionsOf } from './terms.ts';
 
 const LEAST_EXPIRES_S = 60;
 const MOST_EXPIRES_S = 30 * 24 * 3600;
@@ -16,7 +17,7 @@ export function describeSetup(program: Command, done: (code: number) => void): v
       .action(async (...given: unknown[]) => {
         const self = given.pop() as Command;
         given.pop();
-        done(await act(...given, self.optsWithGlobals()));
+        done(await act(...given, optionsOf(self)));
       });
 
   const server = program.command('server').description('make this machine a server').helpCommand(false);

@@ -11,17 +11,8 @@ import { join } from 'node:path';
 import { assert, YokeError } from '../base/error.ts';
 import { run, runWell } from '../host/run.ts';
 import { askControl } from './control.ts';
+import { INIT_SCRIPT, type Instance, type Keeper, keeperOf } from './instance.ts';
 import { lockHolder } from './lock.ts';
-
-/** Who keeps services here. */
-export type Keeper = 'systemd' | 'procd' | 'none';
-
-/** What an instance is started with: the global options. */
-export interface Instance {
-  config: string;
-  runDir: string;
-  stateDir: string;
-}
 
 /** How the service stands after `startService`. */
 export interface Started {
@@ -30,34 +21,12 @@ export interface Started {
   already: boolean;
 }
 
-/** Where things are when no option says otherwise: a service that a manager keeps knows nothing else. */
-export const DEFAULT_INSTANCE: Instance = { config: '/etc/config/bonding', runDir: '/run/yoke', stateDir: '/etc/yoke' };
-
 const UNIT = 'yoke.service';
 const UNIT_FILE = `/etc/systemd/system/${UNIT}`;
-const INIT_SCRIPT = '/etc/init.d/yoke';
 const START_LIMIT_MS = 20_000;
 const LOOK_EVERY_MS = 50;
 /** Lines of the log that an error quotes. */
 const LAST_LINES = 3;
-
-/** OpenWrt's init script has its run directory where OpenWrt has such things. */
-const PROCD_RUN_DIR = '/var/run/yoke';
-
-/** The instance that the options mean: where procd keeps the service, it chose the run directory. */
-export function instanceOf({ config, runDir, stateDir }: Instance): Instance {
-  const instance = { config, runDir, stateDir };
-  return keeperOf(instance) === 'procd' ? { ...instance, runDir: PROCD_RUN_DIR } : instance;
-}
-
-/** Who would keep the service of this instance. */
-export function keeperOf(instance: Instance): Keeper {
-  const { config, runDir, stateDir } = DEFAULT_INSTANCE;
-  if (instance.config !== config || instance.stateDir !== stateDir) return 'none';
-  if (instance.runDir === runDir && existsSync('/run/systemd/system')) return 'systemd';
-  const isProcd = existsSync('/sbin/procd') && existsSync(INIT_SCRIPT);
-  return isProcd && [runDir, PROCD_RUN_DIR].includes(instance.runDir) ? 'procd' : 'none';
-}
 
 /**
  * Sees to it that the instance runs with the file as it is now, and at every boot where somebody keeps services.
