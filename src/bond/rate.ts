@@ -19,8 +19,12 @@ import { Loss } from './loss.ts';
 
 /** Standing queue aimed at in the bottleneck. */
 const TARGET_US = 4_000;
-/** The same in full datagrams, for slow links. */
+/** The same in full datagrams, for slow links: on a steady one, and on one that loses or whose delay wanders, where fewer cannot be told from none. */
 const TARGET_DATAGRAMS = 0.8;
+const UNSTEADY_TARGET_DATAGRAMS = 3;
+const STEADY_LOSS = 0.01;
+const STEADY_UNREST_US = 1_000;
+const STEADY_FOR_US = 2_000_000;
 const FULL_DATAGRAM_BYTES = 1500;
 /** The target grows with the delay's own unrest, which must not pass for a queue, up to this. */
 const MAX_TARGET_US = 40_000;
@@ -132,12 +136,16 @@ export class RateControl {
   private trialGain = TRIAL_GAIN;
   private trialFrom = 0;
   private stuckSinceUs = 0;
+  /** When the link last lost much or was restless, or was not known well enough to tell. */
+  private unsteadyUs = 0;
+  private isSteady = false;
   private stuckQueueUs = 0;
 
   /** Begins: a first window of ten datagrams (RFC 6928), spread over the round trip, but over no more than a TCP that waits for them may notice. */
   begin(rttUs: number, nowUs: number): void {
     const first = (FIRST_DATAGRAMS * FULL_DATAGRAM_BYTES) / Math.max(FIRST_LEAST_US, Math.min(FIRST_MOST_US, rttUs));
     this.mode = STARTUP;
+    this.unsteadyUs = nowUs;
     this.capacity = this.clamp(Math.max(first, this.capacity / 2));
     this.pacing = this.capacity;
     this.flatRounds = 0;
@@ -214,6 +222,9 @@ export class RateControl {
     this.delivery.measure(arrivalUs, arrivalUs - owdUs, windowUs, this.delay.jitterUs, this.starvedUs);
     const queuedUs = Math.max(QUEUED_US, (QUEUED_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
     if (owdUs - this.delay.leastUs > queuedUs) this.queuedUs = nowUs;
+    if (this.mode === STARTUP || this.loss.mean > STEADY_LOSS || this.unrestUs > STEADY_UNREST_US)
+      this.unsteadyUs = nowUs;
+    this.isSteady = nowUs - this.unsteadyUs > STEADY_FOR_US;
     const newRound = nowUs >= this.roundEndsUs;
     if (newRound) {
       if (this.loss.endRound(this.isBusy, this.hadQueue(nowUs))) this.takeCutBack();
@@ -464,7 +475,8 @@ export class RateControl {
   }
 
   private targetUs(): number {
-    const least = Math.max(TARGET_US, (TARGET_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
+    const datagrams = this.isSteady ? TARGET_DATAGRAMS : UNSTEADY_TARGET_DATAGRAMS;
+    const least = Math.max(TARGET_US, (datagrams * FULL_DATAGRAM_BYTES) / this.capacity);
     return Math.max(least, Math.min(MAX_TARGET_US, TARGET_US + this.unrestUs));
   }
 
