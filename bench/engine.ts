@@ -5,7 +5,8 @@
  * one core that do both ends' work.
  */
 import { heapMemory, type Memory } from '../src/base/memory.ts';
-import { Endpoint, type Peer } from '../src/bond/endpoint.ts';
+import { Endpoint } from '../src/bond/endpoint.ts';
+import type { Peer } from '../src/bond/peer.ts';
 import { NONE, SLOT_BYTES } from '../src/bond/pool.ts';
 import { Transmit } from '../src/bond/sender.ts';
 import { nodeHandshakeCrypto } from '../src/io/crypto.ts';

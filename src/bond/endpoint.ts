@@ -15,10 +15,8 @@ import {
   CIPHER_AES_256_GCM,
   CIPHER_CHACHA20_POLY1305,
   chooseCipher,
-  cipherName,
   Initiator,
   Responder,
-  type SessionKeys,
 } from '../wire/handshake.ts';
 import {
   datagramType,
@@ -38,19 +36,17 @@ import {
 import { type JoinAnswer, JoinDoor } from '../wire/join.ts';
 import { Bond, type BondOwner, type DatagramDrop } from './bond.ts';
 import { JoinDesk } from './joins.ts';
+import { Outbox } from './outbox.ts';
 import { ENDPOINT_BYTES, type Path, type PathState } from './path.ts';
+import { Peer, RETRY_FIRST_US, SessionTable } from './peer.ts';
 import { DATA_HEADER_AT, MAX_PACKET_BYTES, NONE, PacketPool, SLOT_BYTES } from './pool.ts';
 import type { Transmit } from './sender.ts';
-import { Session } from './session.ts';
+import type { Session } from './session.ts';
 
-/** Handshake messages that wait to be sent; more are not made. */
-const OUTBOX_LIMIT = 64;
 /** Source: docs/protocol.md §3.4. */
-const RETRY_FIRST_US = 500_000;
 const RETRY_MOST_US = 2_000_000;
 /** Without a path for so long, a new handshake is tried: the server may have been restarted. */
 const ALL_DOWN_US = 300_000;
-const SESSION_SLOTS = 1 << 14;
 /** Events that nobody fetched; later ones are dropped. */
 const EVENTS_LIMIT = 256;
 const REMOTE_BYTES = 28;
@@ -63,36 +59,6 @@ export type EndpointEvent =
   | { kind: 'unknown-peer'; publicKey: Uint8Array; fromAt: number }
   /** Server: somebody asks to be taken in; `answerJoin` answers. */
   | { kind: 'join'; id: number; publicKey: Uint8Array; secret: Uint8Array; endpoint: Uint8Array };
-
-/** One peer: its keys, its bond, its sessions. */
-export class Peer {
-  /** May change: nothing on the wire knows it. */
-  name: string;
-  readonly publicKey: Uint8Array;
-  readonly presharedKey: Uint8Array | undefined;
-  readonly bond: Bond;
-  /** Router only. */
-  initiator: Initiator | undefined;
-  current: Session | undefined;
-  previous: Session | undefined;
-  /** Responder: made, but no datagram has come under it yet. */
-  next: Session | undefined;
-  nextAssociation: Uint8Array | undefined;
-  remoteAssociation: Uint8Array | undefined;
-  /** The latest accepted initiation's. */
-  timestampUs = 0;
-  retryAtUs = 0;
-  retryUs = RETRY_FIRST_US;
-  downSinceUs = 0;
-  readonly cookies: ({ value: Uint8Array; sinceUs: number } | undefined)[] = new Array(MAX_PATHS).fill(undefined);
-
-  constructor(name: string, publicKey: Uint8Array, presharedKey: Uint8Array | undefined, bond: Bond) {
-    this.name = name;
-    this.publicKey = publicKey;
-    this.presharedKey = presharedKey;
-    this.bond = bond;
-  }
-}
 
 export interface EndpointOptions {
   memory: Memory;
@@ -114,12 +80,6 @@ export interface EndpointOptions {
   markCe: (offset: number, length: number) => boolean;
 }
 
-interface OutMessage {
-  bytes: Uint8Array;
-  /** A copy of the endpoint record. */
-  endpoint: Uint8Array;
-}
-
 export class Endpoint implements BondOwner {
   readonly pool: PacketPool;
   readonly peers: Peer[] = [];
@@ -135,10 +95,8 @@ export class Endpoint implements BondOwner {
   private readonly joins: JoinDesk;
   private readonly load = new LoadMeter();
   private readonly association: Uint8Array;
-  private readonly sessions: (Session | undefined)[] = [];
-  private readonly sessionPeers: (Peer | undefined)[] = [];
-  private readonly outbox: OutMessage[] = [];
-  private readonly outEndpointAt: number;
+  private readonly sessions: SessionTable;
+  private readonly outbox: Outbox;
   /** The slot that the next datagram is opened into. */
   private spare: number;
   private readonly delivered: Int32Array;
@@ -164,8 +122,9 @@ export class Endpoint implements BondOwner {
     this.jar = new CookieJar(options.crypto, this.publicKey);
     const door = new JoinDoor(options.crypto, { publicKey: this.publicKey, privateKey: options.privateKey });
     this.joins = new JoinDesk(door);
+    this.sessions = new SessionTable(options.aead, options.crypto);
     this.association = options.crypto.random(ASSOCIATION_ID_BYTES);
-    this.outEndpointAt = options.allocate(ENDPOINT_BYTES);
+    this.outbox = new Outbox(options.memory, options.allocate(ENDPOINT_BYTES));
     this.delivered = new Int32Array(options.poolSlots + 1);
     this.preferred = options.hasAes ? CIPHER_AES_256_GCM : CIPHER_CHACHA20_POLY1305;
   }
@@ -220,8 +179,8 @@ export class Endpoint implements BondOwner {
       case TYPE_DATA:
       case TYPE_CONTROL: {
         const index = readIndex(view, at);
-        const session = this.sessions[index & (SESSION_SLOTS - 1)];
-        if (session === undefined || session.localIndex !== index || session.isExpired(nowUs)) this.drop('no-session');
+        const session = this.sessions.find(index);
+        if (session === undefined || session.isExpired(nowUs)) this.drop('no-session');
         else this.handleTransport(session, at, length, fromAt, nowUs);
         break;
       }
@@ -264,10 +223,10 @@ export class Endpoint implements BondOwner {
     for (const peer of this.peers) {
       peer.bond.handleTimeout(nowUs);
       if (peer.initiator !== undefined && nowUs >= this.handshakeAt(peer)) this.initiate(peer, nowUs);
-      if (peer.previous?.isExpired(nowUs)) peer.previous = this.forget(peer.previous);
-      if (peer.next?.isExpired(nowUs)) peer.next = this.forget(peer.next);
+      if (peer.previous?.isExpired(nowUs)) peer.previous = this.sessions.forget(peer.previous);
+      if (peer.next?.isExpired(nowUs)) peer.next = this.sessions.forget(peer.next);
       if (peer.current?.isExpired(nowUs)) {
-        peer.current = this.forget(peer.current);
+        peer.current = this.sessions.forget(peer.current);
         peer.bond.session = undefined;
       }
     }
@@ -275,17 +234,7 @@ export class Endpoint implements BondOwner {
 
   /** The next run to send, made in 64 KB at `bufferAt`; false when there is none. */
   pollTransmit(out: Transmit, bufferAt: number, nowUs: number): boolean {
-    const message = this.outbox.shift();
-    if (message !== undefined) {
-      this.memory.bytes.set(message.endpoint, this.outEndpointAt);
-      this.memory.bytes.set(message.bytes, bufferAt);
-      out.endpointAt = this.outEndpointAt;
-      out.at = bufferAt;
-      out.totalBytes = message.bytes.length;
-      out.segmentBytes = message.bytes.length;
-      out.isMtuProbe = false;
-      return true;
-    }
+    if (this.outbox.pollTransmit(out, bufferAt)) return true;
     const n = this.peers.length;
     for (let i = 0; i < n; i++) {
       const peer = this.peers[(this.turn + i) % n];
@@ -320,7 +269,7 @@ export class Endpoint implements BondOwner {
     if (peer === undefined) return;
     // The session's keys are in use by the datagram that said so: they are freed when the timer finds them expired. Until then nothing finds them.
     for (const s of [peer.current, peer.previous, peer.next]) {
-      if (s !== undefined) this.sessions[s.localIndex & (SESSION_SLOTS - 1)] = undefined;
+      if (s !== undefined) this.sessions.mute(s);
     }
     for (const path of bond.paths) if (this.o.role === 'server') path?.close(nowUs);
     bond.session = undefined;
@@ -330,7 +279,7 @@ export class Endpoint implements BondOwner {
   }
 
   private handleTransport(session: Session, at: number, length: number, fromAt: number, nowUs: number): void {
-    const peer = this.sessionPeers[session.localIndex & (SESSION_SLOTS - 1)];
+    const peer = this.sessions.peerOf(session.localIndex);
     if (peer === undefined) {
       this.drop('no-session');
       return;
@@ -354,7 +303,7 @@ export class Endpoint implements BondOwner {
   /** Responder: the first datagram under a new session proves that the initiator has it. Only now does the old one step back. */
   private confirm(peer: Peer, session: Session, at: number, length: number, slot: number, nowUs: number): boolean {
     const { view } = this.memory;
-    const isNewAssociation = !sameBytes(peer.nextAssociation, peer.remoteAssociation);
+    const isNewAssociation = !peer.isOfAssociation(peer.nextAssociation);
     if (isNewAssociation) {
       // Its packet numbers begin at 0, which the window of the old association would refuse: so it is opened here first.
       const plainBytes = length - HEADER_BYTES - TAG_BYTES;
@@ -372,7 +321,7 @@ export class Endpoint implements BondOwner {
   }
 
   private promote(peer: Peer, session: Session, again: boolean): void {
-    if (peer.previous !== undefined) this.forget(peer.previous);
+    if (peer.previous !== undefined) this.sessions.forget(peer.previous);
     peer.previous = peer.current;
     peer.current = session;
     peer.bond.session = session;
@@ -391,8 +340,8 @@ export class Endpoint implements BondOwner {
   private initiate(peer: Peer, nowUs: number): void {
     const { initiator } = peer;
     assert(initiator !== undefined, 'the router initiates');
-    if (peer.next !== undefined) peer.next = this.forget(peer.next);
-    const index = this.reserve(peer);
+    if (peer.next !== undefined) peer.next = this.sessions.forget(peer.next);
+    const index = this.sessions.reserve(peer);
     const timestampUs = Math.max(Math.floor(nowUs + this.o.wallOffsetUs), peer.timestampUs + 1);
     peer.timestampUs = timestampUs;
     const message = initiator.begin(index, timestampUs, this.association, this.cipherMask, this.preferred);
@@ -439,10 +388,10 @@ export class Endpoint implements BondOwner {
       return;
     }
     peer.timestampUs = opened.timestampUs;
-    if (peer.next !== undefined) peer.next = this.forget(peer.next);
-    const index = this.reserve(peer);
+    if (peer.next !== undefined) peer.next = this.sessions.forget(peer.next);
+    const index = this.sessions.reserve(peer);
     const answer = this.responder.respond(opened, peer.presharedKey, index, this.association, cipher);
-    peer.next = this.install(peer, cipher, answer.sessionKeys, index, opened.senderIndex, nowUs);
+    peer.next = this.sessions.install(peer, cipher, answer.sessionKeys, index, opened.senderIndex, nowUs);
     peer.nextAssociation = opened.associationId;
     this.post(answer.message, fromAt);
   }
@@ -476,13 +425,12 @@ export class Endpoint implements BondOwner {
   answerJoin(id: number, answer: JoinAnswer, nowUs: number): void {
     const message = this.joins.answer(id, answer, nowUs);
     if (message === undefined) this.drop('join-too-late');
-    else if (this.outbox.length >= OUTBOX_LIMIT) this.drop('outbox-full');
-    else this.outbox.push(message);
+    else if (!this.outbox.offer(message)) this.drop('outbox-full');
   }
 
   private handleResponse(bytes: Uint8Array, nowUs: number): void {
     const index = (bytes[4] << 16) | (bytes[5] << 8) | bytes[6];
-    const peer = this.sessionPeers[index & (SESSION_SLOTS - 1)];
+    const peer = this.sessions.peerOf(index);
     if (peer?.initiator === undefined) {
       this.drop('not-expected');
       return;
@@ -492,10 +440,10 @@ export class Endpoint implements BondOwner {
       this.drop(result);
       return;
     }
-    const again = sameBytes(result.associationId, peer.remoteAssociation);
+    const again = peer.isOfAssociation(result.associationId);
     if (!again) peer.bond.reset(nowUs);
     peer.remoteAssociation = result.associationId;
-    const session = this.install(peer, result.cipher, result.sessionKeys, index, result.peerIndex, nowUs);
+    const session = this.sessions.install(peer, result.cipher, result.sessionKeys, index, result.peerIndex, nowUs);
     peer.retryUs = RETRY_FIRST_US;
     peer.retryAtUs = nowUs;
     this.promote(peer, session, again);
@@ -503,7 +451,7 @@ export class Endpoint implements BondOwner {
 
   private handleCookieReply(bytes: Uint8Array, fromAt: number, nowUs: number): void {
     const index = readIndexOf(bytes);
-    const peer = this.sessionPeers[index & (SESSION_SLOTS - 1)];
+    const peer = this.sessions.peerOf(index);
     if (peer?.initiator === undefined) {
       this.drop('not-expected');
       return;
@@ -522,49 +470,8 @@ export class Endpoint implements BondOwner {
     }
   }
 
-  /** A local index for a session of this peer: 14 bits of place, 10 of chance. */
-  private reserve(peer: Peer): number {
-    const unused = this.reserved.get(peer);
-    if (unused !== undefined) this.sessionPeers[unused] = undefined;
-    let place = 0;
-    while (this.sessionPeers[place] !== undefined) place++;
-    assert(place < SESSION_SLOTS, 'fewer sessions than places');
-    const chance = this.o.crypto.random(2);
-    this.sessionPeers[place] = peer;
-    this.sessions[place] = undefined;
-    this.reserved.set(peer, place);
-    return (((chance[0] << 8) | chance[1]) & 0x3ff) * SESSION_SLOTS + place;
-  }
-
-  /** The place that a peer's handshake under way holds; freed when another one begins. */
-  private readonly reserved = new Map<Peer, number>();
-
-  private install(
-    peer: Peer,
-    cipher: number,
-    keys: SessionKeys,
-    localIndex: number,
-    peerIndex: number,
-    nowUs: number,
-  ): Session {
-    const name = cipherName(cipher);
-    assert(name !== undefined, 'the handshake lets only known ciphers pass');
-    const session = new Session(this.o.aead, name, keys, localIndex, peerIndex, nowUs);
-    this.sessions[localIndex & (SESSION_SLOTS - 1)] = session;
-    this.reserved.delete(peer);
-    return session;
-  }
-
-  private forget(session: Session): undefined {
-    const place = session.localIndex & (SESSION_SLOTS - 1);
-    this.sessions[place] = undefined;
-    this.sessionPeers[place] = undefined;
-    session.free();
-    return undefined;
-  }
-
   private dropSessions(peer: Peer): void {
-    for (const s of [peer.current, peer.previous, peer.next]) if (s !== undefined) this.forget(s);
+    for (const s of [peer.current, peer.previous, peer.next]) if (s !== undefined) this.sessions.forget(s);
     peer.current = undefined;
     peer.previous = undefined;
     peer.next = undefined;
@@ -572,11 +479,7 @@ export class Endpoint implements BondOwner {
   }
 
   private post(bytes: Uint8Array, endpointAt: number): void {
-    if (this.outbox.length >= OUTBOX_LIMIT) {
-      this.drop('outbox-full');
-      return;
-    }
-    this.outbox.push({ bytes, endpoint: this.copy(endpointAt, ENDPOINT_BYTES) });
+    if (!this.outbox.offer({ bytes, endpoint: this.copy(endpointAt, ENDPOINT_BYTES) })) this.drop('outbox-full');
   }
 
   private copy(at: number, length: number): Uint8Array {
@@ -594,8 +497,4 @@ export class Endpoint implements BondOwner {
 
 function readIndexOf(bytes: Uint8Array): number {
   return (bytes[1] << 16) | (bytes[2] << 8) | bytes[3];
-}
-
-function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a !== undefined && b !== undefined && a.length === b.length && a.every((x, i) => x === b[i]);
 }

@@ -9,7 +9,8 @@
  */
 import { heapMemory, type Memory } from '../../src/base/memory.ts';
 import { type Random, seeded } from '../../src/base/random.ts';
-import { Endpoint, type EndpointEvent, type Peer } from '../../src/bond/endpoint.ts';
+import { Endpoint, type EndpointEvent } from '../../src/bond/endpoint.ts';
+import type { Peer } from '../../src/bond/peer.ts';
 import { NONE, PACKET_AT, SLOT_BYTES } from '../../src/bond/pool.ts';
 import { Transmit } from '../../src/bond/sender.ts';
 import { nodeHandshakeCrypto } from '../../src/io/crypto.ts';

@@ -3,8 +3,9 @@
  * engine, another inner MTU, drops, addresses).
  */
 import { printAddress } from '../../base/address.ts';
-import type { Endpoint, EndpointEvent, Peer } from '../../bond/endpoint.ts';
+import type { Endpoint, EndpointEvent } from '../../bond/endpoint.ts';
 import type { Path } from '../../bond/path.ts';
+import type { Peer } from '../../bond/peer.ts';
 import type { Arena } from '../../io/arena.ts';
 import { readEndpoint } from '../../io/endpoint.ts';
 import type { BackendSettings } from '../backend.ts';

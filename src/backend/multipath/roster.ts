@@ -1,6 +1,7 @@
 /** Who the peers are, and whose an inner packet is: from the TUN by its destination, from a peer by its source (cryptokey routing). */
 import type { Memory } from '../../base/memory.ts';
-import type { Endpoint, Peer } from '../../bond/endpoint.ts';
+import type { Endpoint } from '../../bond/endpoint.ts';
+import type { Peer } from '../../bond/peer.ts';
 import type { InnerPacket } from '../../packet/inner.ts';
 import type { BackendSettings } from '../backend.ts';
 import { NO_PEER, Routes } from './routes.ts';
