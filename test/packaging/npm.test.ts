@@ -96,7 +96,7 @@ test('npm pack holds the program and the documents, and nothing else; npm instal
   const listed = spawnSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).stdout.trim().split('\n');
   const files = listed.map((line) => line.replace('package/', ''));
   const own =
-    /^(dist\/src\/.*\.js|docs\/.*\.md|packaging\/systemd\/yoke\.service|(README|CHANGELOG|CONTRIBUTING)\.md|LICENSE|package\.json)$/;
+    /^(dist\/src\/.*\.js|docs\/.*\.(md|svg)|packaging\/systemd\/yoke\.service|(README|CHANGELOG|CONTRIBUTING)\.md|LICENSE|package\.json)$/;
   assert.deepEqual(
     files.filter((file) => !own.test(file)),
     [],
