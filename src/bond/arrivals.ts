@@ -7,7 +7,8 @@ import { ReplayWindow } from '../wire/replay.ts';
 
 /** The longest that the peer waits before it acknowledges. Source: docs/protocol.md §4.2. */
 export const MAX_ACK_DELAY_US = 10_000;
-const MIN_ACK_DELAY_US = 1_000;
+/** And the shortest, unless a gap or a PING asks at once. */
+export const MIN_ACK_DELAY_US = 1_000;
 /** An acknowledgement goes out after this many datagrams at the latest. */
 const ACK_EVERY = 32;
 /** Ranges of an ACK. */

@@ -9,15 +9,12 @@
  * Sent datagrams stand in a ring by packet number. A data datagram's slot is owned by the ring until it is acknowledged (freed) or
  * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
  */
-import { Arrivals, MAX_ACK_DELAY_US } from './arrivals.ts';
+import { Arrivals, MAX_ACK_DELAY_US, MIN_ACK_DELAY_US } from './arrivals.ts';
 import { Flaps, PROOF_PROBE_US } from './flaps.ts';
 import { BASE_MTU, PathMtu } from './mtu.ts';
 import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
-
-/** Datagrams of a path that may be unresolved at once. At the limit nothing more is put on the path. */
-export const RING = 8192;
-const MASK = RING - 1;
+import { GONE, IN_FLIGHT, LOST, RING, SentRing } from './sent.ts';
 
 /** The size of an endpoint record: opaque bytes that name the other end's address and the socket (src/io/udp.ts). */
 export const ENDPOINT_BYTES = 48;
@@ -28,8 +25,6 @@ const PACKET_THRESHOLD = 3;
 const MOST_THRESHOLD = 128;
 const MIN_TIME_THRESHOLD_US = 2_000;
 const MIN_PTO_US = 30_000;
-/** What a gap adds before the peer speaks of it, and we act. */
-const LEAST_ACK_DELAY_US = 1_000;
 const INITIAL_RTT_US = 100_000;
 const DOWN_AFTER_PTOS = 3;
 const DOWN_AFTER_US = 150_000;
@@ -56,10 +51,6 @@ const SILENT_FOR_US = 1_000_000;
 
 /** Credit that a late timer does not lose; more of it was not used for want of packets. */
 const BURST_US = 2_000;
-
-const GONE = 0;
-const IN_FLIGHT = 1;
-const LOST = 2;
 
 /** Kinds of sent datagrams, as bits. */
 export const ELICITING = 1;
@@ -94,7 +85,6 @@ export class Path {
   srttUs = INITIAL_RTT_US;
   rttvarUs = INITIAL_RTT_US / 2;
   minRttUs = Number.POSITIVE_INFINITY;
-  nextPacketNumber = 0;
   inFlightBytes = 0;
   /** Pacing: the next datagram may leave at this time. */
   nextSendUs = 0;
@@ -118,15 +108,7 @@ export class Path {
 
   private readonly pool: PacketPool;
   private readonly owner: PathOwner;
-  private readonly sentUs = new Float64Array(RING);
-  private readonly sentBytes = new Uint16Array(RING);
-  private readonly sentSlot = new Int32Array(RING).fill(NONE);
-  private readonly sentState = new Uint8Array(RING);
-  private readonly sentKind = new Uint8Array(RING);
-  /** Below it nothing is remembered. */
-  private lowest = 0;
-  /** Below it nothing is in flight: what is not acknowledged is lost. */
-  private front = 0;
+  private readonly sent = new SentRing();
   private largestAcked = -1;
   private threshold = PACKET_THRESHOLD;
   /** What was given up below this number was not taken for overtaken. */
@@ -176,15 +158,12 @@ export class Path {
 
   /** A new association: the numbers begin again at 0 both ways. Slots in flight are freed, nothing is resent. */
   reset(nowUs: number): void {
-    for (let pn = this.lowest; pn < this.nextPacketNumber; pn++) {
-      const slot = this.sentSlot[pn & MASK];
-      if (this.sentState[pn & MASK] === IN_FLIGHT && slot !== NONE) this.pool.letGo(slot, 0);
+    const { sent } = this;
+    for (let pn = sent.lowest; pn < sent.next; pn++) {
+      const slot = sent.slot[sent.at(pn)];
+      if (sent.isInFlight(pn) && slot !== NONE) this.pool.letGo(slot, 0);
     }
-    this.sentSlot.fill(NONE);
-    this.sentState.fill(GONE);
-    this.nextPacketNumber = 0;
-    this.lowest = 0;
-    this.front = 0;
+    sent.clear();
     this.largestAcked = -1;
     this.threshold = PACKET_THRESHOLD;
     this.surrendered = 0;
@@ -210,29 +189,26 @@ export class Path {
     );
   }
 
+  /** What the next datagram will be sent under. */
+  get nextPacketNumber(): number {
+    return this.sent.next;
+  }
+
   /** Whether what is in flight can be remembered. */
   hasNumbers(): boolean {
-    return this.nextPacketNumber - this.lowest < RING - 64;
+    return this.sent.length < RING - 64;
   }
 
   /** Notes a datagram as sent under `nextPacketNumber` and moves that on. `slot`: the inner packet it carries, owned by the path from now, or NONE. */
   noteSent(sizeBytes: number, slot: number, kind: number, nowUs: number): void {
-    if (this.nextPacketNumber - this.lowest >= RING) this.makeRoom(nowUs);
-    const i = this.nextPacketNumber & MASK;
-    this.sentUs[i] = nowUs;
-    this.sentBytes[i] = sizeBytes;
-    this.sentSlot[i] = slot;
-    this.sentKind[i] = kind;
+    if (this.sent.length >= RING) this.makeRoom(nowUs);
+    this.sent.add(sizeBytes, slot, kind, kind !== 0, nowUs);
     this.txDatagrams++;
     this.txBytes += sizeBytes;
     this.lastSentUs = nowUs;
-    if (kind === 0) this.sentState[i] = GONE;
-    else {
-      this.sentState[i] = IN_FLIGHT;
-      this.inFlightBytes += sizeBytes;
-      if (this.inFlightEliciting++ === 0) this.lastProgressUs = nowUs;
-    }
-    this.nextPacketNumber++;
+    if (kind === 0) return;
+    this.inFlightBytes += sizeBytes;
+    if (this.inFlightEliciting++ === 0) this.lastProgressUs = nowUs;
   }
 
   /** Takes pacing credit for `sizeBytes` that have waited since `queuedUs`. */
@@ -251,15 +227,15 @@ export class Path {
    */
   handleAck(ranges: Float64Array, count: number, delayUs: number, arrivalUs: number, nowUs: number): boolean {
     const largest = ranges[1];
-    if (largest >= this.nextPacketNumber) return false;
-    const largestIndex = largest & MASK;
+    const { sent } = this;
+    if (largest >= sent.next) return false;
     // The largest may be a datagram that asked for nothing (an ACK): its times are as good as any other's.
-    const isNew = largest > this.largestAcked && this.nextPacketNumber - largest <= RING;
-    const largestSentUs = this.sentUs[largestIndex];
+    const isNew = largest > this.largestAcked && sent.next - largest <= RING;
+    const largestSentUs = sent.sentUs[sent.at(largest)];
     const spuriousBefore = this.spurious;
     let bytes = 0;
     for (let r = 0; r < count; r++) {
-      const from = Math.max(ranges[2 * r], this.lowest);
+      const from = Math.max(ranges[2 * r], sent.lowest);
       for (let pn = ranges[2 * r + 1]; pn >= from; pn--) bytes += this.acknowledge(pn, nowUs);
     }
     if (largest > this.largestAcked) this.largestAcked = largest;
@@ -333,7 +309,7 @@ export class Path {
 
   /** How much later a packet arrives that was lost on the way and is sent again. */
   get resendUs(): number {
-    return 1.25 * this.srttUs + this.rttvarUs + LEAST_ACK_DELAY_US;
+    return 1.25 * this.srttUs + this.rttvarUs + MIN_ACK_DELAY_US;
   }
 
   /** The probe time-out: srtt + 4 rttvar + ACK delay, doubled with each in a row. Source: RFC 9002 §6.2.1. */
@@ -350,9 +326,10 @@ export class Path {
     const patientUs = this.lastProgressUs + this.ptoUs();
     if (this.ptoCount > 0 || this.othersProgressUs < this.lastProgressUs + SILENT_LEAST_US) return patientUs;
     const lateUs = this.rate.lateUs - this.rate.delayUs;
-    let oldest = this.front;
-    while (oldest < this.nextPacketNumber && this.sentState[oldest & MASK] !== IN_FLIGHT) oldest++;
-    const oldestUs = this.sentUs[oldest & MASK];
+    const { sent } = this;
+    let oldest = sent.front;
+    while (oldest < sent.next && !sent.isInFlight(oldest)) oldest++;
+    const oldestUs = sent.sentUs[sent.at(oldest)];
     return Math.min(patientUs, Math.max(oldestUs + this.ptoUs(), this.lastProgressUs + 2 * SILENT_LEAST_US + lateUs));
   }
 
@@ -368,8 +345,9 @@ export class Path {
     }
     this.suspectSinceUs = nowUs;
     this.silentLarge = 0;
-    for (let pn = this.front; pn < this.nextPacketNumber; pn++) {
-      if (this.sentState[pn & MASK] === IN_FLIGHT && this.sentBytes[pn & MASK] > BASE_MTU) this.silentLarge++;
+    const { sent } = this;
+    for (let pn = sent.front; pn < sent.next; pn++) {
+      if (sent.isInFlight(pn) && sent.bytes[sent.at(pn)] > BASE_MTU) this.silentLarge++;
     }
     this.surrender(nowUs);
     this.nextProbeUs = nowUs + SUSPECT_PROBE_US;
@@ -403,29 +381,31 @@ export class Path {
 
   /** Everything in flight counts as lost, here and now. */
   private surrender(nowUs: number): void {
-    for (let pn = this.front; pn < this.nextPacketNumber; pn++) {
-      if (this.sentState[pn & MASK] === IN_FLIGHT) this.lose(pn, nowUs, false);
+    const { sent } = this;
+    for (let pn = sent.front; pn < sent.next; pn++) {
+      if (sent.isInFlight(pn)) this.lose(pn, nowUs, false);
     }
-    this.surrendered = this.nextPacketNumber;
-    this.advance();
+    this.surrendered = sent.next;
+    sent.advance();
     this.lossUs = Number.POSITIVE_INFINITY;
   }
 
   private acknowledge(pn: number, nowUs: number): number {
-    const i = pn & MASK;
-    const state = this.sentState[i];
+    const { sent } = this;
+    const i = sent.at(pn);
+    const state = sent.state[i];
     if (state === GONE) return 0;
-    const size = this.sentBytes[i];
-    const slot = this.sentSlot[i];
-    this.sentState[i] = GONE;
-    this.sentSlot[i] = NONE;
+    const size = sent.bytes[i];
+    const slot = sent.slot[i];
+    sent.state[i] = GONE;
+    sent.slot[i] = NONE;
     if (state === IN_FLIGHT) {
       this.rate.loss.noteAcked();
       this.inFlightBytes -= size;
       this.inFlightEliciting--;
       if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
       if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) this.readmit(nowUs);
-      if ((this.sentKind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
+      if ((sent.kind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
       else if (size > BASE_MTU) this.mtu.handleLarge(true, nowUs);
     } else {
       this.spurious++;
@@ -453,13 +433,14 @@ export class Path {
   }
 
   private lose(pn: number, nowUs: number, counts: boolean): void {
-    const i = pn & MASK;
-    const size = this.sentBytes[i];
-    const slot = this.sentSlot[i];
-    this.sentState[i] = LOST;
+    const { sent } = this;
+    const i = sent.at(pn);
+    const size = sent.bytes[i];
+    const slot = sent.slot[i];
+    sent.state[i] = LOST;
     this.inFlightBytes -= size;
     this.inFlightEliciting--;
-    if ((this.sentKind[i] & PROBE_MTU) !== 0) {
+    if ((sent.kind[i] & PROBE_MTU) !== 0) {
       this.mtu.handleProbeLost(size, nowUs);
       return;
     }
@@ -475,36 +456,23 @@ export class Path {
   private findLost(nowUs: number): void {
     const timeUs = Math.max(MIN_TIME_THRESHOLD_US, (9 / 8) * this.srttUs);
     this.lossUs = Number.POSITIVE_INFINITY;
-    while (this.front < this.largestAcked && this.sentState[this.front & MASK] !== IN_FLIGHT) this.front++;
-    for (let pn = this.front; pn < this.largestAcked; pn++) {
-      const i = pn & MASK;
-      if (this.sentState[i] !== IN_FLIGHT) continue;
-      const lateUs = this.sentUs[i] + timeUs;
+    const { sent } = this;
+    sent.advanceFront(this.largestAcked);
+    for (let pn = sent.front; pn < this.largestAcked; pn++) {
+      if (!sent.isInFlight(pn)) continue;
+      const lateUs = sent.sentUs[sent.at(pn)] + timeUs;
       if (this.largestAcked - pn >= this.threshold || lateUs <= nowUs) this.lose(pn, nowUs, true);
       else if (lateUs < this.lossUs) this.lossUs = lateUs;
     }
-    this.advance();
-  }
-
-  /** `lowest` moves over what is resolved, but keeps a round trip of lost ones, so that a late acknowledgement is still understood. */
-  private advance(): void {
-    while (this.lowest < this.nextPacketNumber) {
-      const state = this.sentState[this.lowest & MASK];
-      if (state === IN_FLIGHT) break;
-      if (state === LOST && this.nextPacketNumber - this.lowest < RING / 4) break;
-      this.sentState[this.lowest & MASK] = GONE;
-      this.sentSlot[this.lowest & MASK] = NONE;
-      this.lowest++;
-    }
+    sent.advance();
   }
 
   /** Control datagrams are sent when the ring is full too: the oldest gives way. */
   private makeRoom(nowUs: number): void {
-    if (this.sentState[this.lowest & MASK] === IN_FLIGHT) this.lose(this.lowest, nowUs, false);
-    this.sentState[this.lowest & MASK] = GONE;
-    this.sentSlot[this.lowest & MASK] = NONE;
-    this.lowest++;
-    this.advance();
+    const { sent } = this;
+    if (sent.isInFlight(sent.lowest)) this.lose(sent.lowest, nowUs, false);
+    sent.forgetLowest();
+    sent.advance();
   }
 
   private noteRtt(rttUs: number, delayUs: number): void {

@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { heapMemory } from '../../src/base/memory.ts';
 import { seeded } from '../../src/base/random.ts';
-import { ELICITING, Path, type PathState, RING } from '../../src/bond/path.ts';
+import { ELICITING, Path, type PathState } from '../../src/bond/path.ts';
 import { NONE, PacketPool, SLOT_BYTES } from '../../src/bond/pool.ts';
+import { RING } from '../../src/bond/sent.ts';
 
 const SLOTS = 4096;
 
