@@ -236,6 +236,7 @@ async function measureBond(
       coldMs: coldMs(scenario, direction, result.received!),
       stallMs: result.stallMs,
       againMs: player.againMs,
+      memoryMb: Math.max(...[bond.router, bond.server].map((daemon) => daemon.cost().peakRssBytes)) / 1e6,
       cpuPercent: ((cpu() - cpuBefore) * 100) / (seconds + WARMUP_MS / 1000),
     },
   };

@@ -14,7 +14,12 @@ const lines = readFileSync(0, 'utf8')
   .map((line) => JSON.parse(line));
 
 const figure = (f) => (typeof f === 'object' && f !== null ? f.value : f);
-const percent = (share) => (share === undefined ? '' : `${(100 * share).toFixed(1)} %`);
+/** A share, and behind it, of several seeds, that of the worst. */
+const percent = (share) => {
+  if (share === undefined) return '';
+  const worst = typeof share === 'object' && share.worst !== undefined ? ` (${(100 * share.worst).toFixed(0)})` : '';
+  return `${(100 * figure(share)).toFixed(1)}${worst} %`;
+};
 const mbit = (value) => (value === undefined ? '' : value.toFixed(1));
 
 /** One case of each world: goodput and shares, the others, round trips. */
@@ -30,8 +35,8 @@ function tableOfCase(test) {
       `\`${line.world}\``,
       mbit(line.limitMbit[direction]),
       mbit(f.mbit),
-      percent(figure(f.share ?? f.many)),
-      percent(figure(f.best)),
+      percent(f.share ?? f.many),
+      percent(f.best),
       `${f.pingIdleMs.toFixed(0)} → ${f.pingP95Ms.toFixed(0)} ms`,
       ...others.map((name) => mbit(line[name]?.[test]?.mbit)),
     ]);
@@ -39,8 +44,10 @@ function tableOfCase(test) {
   return rows;
 }
 
-/** All cases of each world: their shares of the limit, the least of the shares of the best link alone, the worst ping. */
+/** All cases of each world: their shares of the limit, the least of the shares of the best link alone, the worst ping, the most memory. */
 function tableOfAll() {
+  const isLab = lines.some((line) => line.by === 'lab');
+  const memory = isLab ? 'memoryMb' : 'slotsMost';
   const rows = [
     [
       'world',
@@ -49,13 +56,16 @@ function tableOfAll() {
       'eight flows down, up',
       'best link alone',
       'ping: more than idle',
+      isLab ? 'memory' : 'slots',
       'bars missed',
     ],
   ];
   for (const line of lines) {
-    const share = (test) => percent(figure(line[test]?.share ?? line[test]?.many));
+    const share = (test) => percent(line[test]?.share ?? line[test]?.many);
     const all = [...SINGLE, 'down.many', 'up.many'].filter((test) => line[test]);
-    const best = SINGLE.map((test) => figure(line[test]?.best)).filter((b) => b !== undefined);
+    const best = SINGLE.map((test) => line[test]?.best?.worst ?? figure(line[test]?.best)).filter(
+      (b) => b !== undefined,
+    );
     rows.push([
       `\`${line.world}\``,
       `${share('down.cubic')}, ${share('up.cubic')}`,
@@ -63,6 +73,7 @@ function tableOfAll() {
       `${share('down.many')}, ${share('up.many')}`,
       best.length > 0 ? `× ${Math.min(...best).toFixed(2)}` : '',
       `${Math.max(...all.map((test) => figure(line[test].pingMs) ?? 0)).toFixed(0)} ms`,
+      `${Math.max(...all.map((test) => figure(line[test][memory]) ?? 0)).toFixed(0)}${isLab ? ' MB' : ''}`,
       line.ok ? 'none' : String(line.missed.length),
     ]);
   }

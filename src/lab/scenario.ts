@@ -64,6 +64,8 @@ export const BARS = {
   stallMs: 'longest pause of TCP, at most',
   pingGapMs: 'longest time without an answer to a ping, at most',
   againMs: 'time until a link that has returned is used again, at most',
+  slotsMost: 'in simulation: packets held at once by one end, at most',
+  memoryMb: 'with real packets: resident memory of the larger daemon at its peak, at most',
 } as const;
 export type Bar = keyof typeof BARS;
 
@@ -88,6 +90,9 @@ const DEFAULT_BARS: Scenario['bars'] = {
   voiceGapMs: 100,
   reorder: 0.0005,
   coldMs: 2000,
+  // What one client may take of the slots, which are there for all (docs/memory.md).
+  slotsMost: 4096,
+  memoryMb: 128,
 };
 const DEFAULT_SECONDS = 10;
 const SECONDS_LIMIT = 120;
