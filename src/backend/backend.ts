@@ -47,6 +47,10 @@ export interface PeerSettings {
   presharedKey?: Uint8Array;
   /** What may come from and go to this peer; at the router everything (`0.0.0.0/0`, `::/0`). */
   allowed: Prefix[];
+  /** Server: what each way has, all its links together; undefined: no limit. */
+  limitBps?: number;
+  /** Server: false: it is turned away without a word, and has no session. Undefined: true. */
+  isServed?: boolean;
 }
 
 /** What OpenVPN under the bonding driver needs beside. */

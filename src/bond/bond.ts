@@ -96,6 +96,8 @@ export class Bond implements PathOwner {
   session: Session | undefined;
   /** Whether an inner packet (at an offset, of a length) may come from this peer. */
   allows: (at: number, length: number) => boolean = () => true;
+  /** Whether so much more may be delivered now; what may not is dropped. */
+  admits: (sizeBytes: number, nowUs: number) => boolean = () => true;
   /** Largest inner packet that the peer says it can send. */
   peerMtu = 0;
 
@@ -335,14 +337,14 @@ export class Bond implements PathOwner {
     this.owner.handlePathState(this, path, state, nowUs);
   }
 
-  /** Packets waiting to be sent again. */
-  get resending(): number {
-    return this.sender.resends.length;
-  }
-
   private deliver(slot: number): void {
+    const length = this.pool.length[slot];
+    if (!this.admits(length, this.nowUs)) {
+      this.pool.give(slot);
+      return;
+    }
     this.counters.rxPackets++;
-    this.counters.rxBytes += this.pool.length[slot];
+    this.counters.rxBytes += length;
     this.owner.deliver(this, slot);
   }
 

@@ -8,7 +8,7 @@ import type { Config } from './config.ts';
 import { type PortRange, printKey, printPorts, type Service } from './kinds.ts';
 
 /** Fields that are no option of a file. */
-const NOT_OPTIONS = new Set(['place', 'name', 'held', 'section']);
+const NOT_OPTIONS = new Set(['place', 'name', 'held', 'limitBps', 'section']);
 /** Values that nobody is to read. */
 const SECRETS = new Set(['privateKey', 'presharedKey']);
 /** Fields that are called otherwise in the file. */
@@ -33,6 +33,7 @@ const NAMES: Record<string, string> = {
   limitBytes: 'bytes',
   resetDay: 'quota_reset',
   action: 'quota_action',
+  slowBps: 'quota_rate',
 };
 /** Options of the bond that are set once, when device and sockets are opened; the bonding driver's mode is another. */
 const AT_START = ['ifname', 'listen', 'fwmark', 'privateKey', 'privateKeyFile'] as const;

@@ -18,8 +18,16 @@ export interface Place {
   line: number;
 }
 
-/** What is done with a link whose quota is used up. */
-export type QuotaAction = 'backup' | 'off' | 'warn';
+/** What is done with a link, and with a client, whose quota is used up. */
+export type LinkQuotaAction = 'backup' | 'off' | 'warn';
+export type ClientQuotaAction = 'slow' | 'off' | 'warn';
+
+/** What may pass in a month, both ways together. */
+export interface Quota<Action> {
+  limitBytes: number;
+  resetDay: number;
+  action: Action;
+}
 
 /** `config link 'NAME'`: one internet access of the router. */
 export interface LinkConfig {
@@ -48,8 +56,8 @@ export interface LinkConfig {
   /** A dearer link carries what the cheaper ones cannot. */
   cost: number;
   weight: number;
-  /** What may pass in a month, both ways together; undefined: not metered. */
-  quota?: { limitBytes: number; resetDay: number; action: QuotaAction };
+  /** Undefined: not metered. */
+  quota?: Quota<LinkQuotaAction>;
   /** Device of the tunnel through this link; engine openvpn only. */
   tunnel?: string;
   /** Never of the file: why the running instance leaves it for now. */
@@ -112,6 +120,12 @@ export interface ClientConfig {
   presharedKey?: Uint8Array;
   /** Inner addresses and networks behind this client: what it may send from, and what is sent to it. */
   allowed: Prefix[];
+  /** Undefined: not metered. `slowBps`: what each way has once it is used up, with action `slow`. */
+  quota?: Quota<ClientQuotaAction> & { slowBps: number };
+  /** Never of the file: why the running instance does not serve it for now. */
+  held?: string;
+  /** Never of the file: what each way has for now; undefined: no limit. */
+  limitBps?: number;
   disabled: boolean;
 }
 

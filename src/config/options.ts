@@ -3,6 +3,7 @@ import { BONDING_MODES, BONDING_PARAMETERS, type BondingMode, bondingMode } from
 import { BOND_MODES, type BondMode } from './config.ts';
 import * as kind from './kinds.ts';
 import { DISABLED, is, type SectionSpec } from './option-spec.ts';
+import { CLIENT_QUOTA, LINK_QUOTA } from './quotas.ts';
 
 export type { OptionSpec, SectionSpec, Specs } from './option-spec.ts';
 
@@ -97,27 +98,7 @@ export const LINK_OPTIONS = {
     default: '1',
     doc: "Share of this link in mode `'weighted'`.",
   }),
-  quota: is({
-    kind: kind.size,
-    role: 'router',
-    engine: 'multipath',
-    otherwise: 'not metered',
-    doc: 'What may pass this link in a month, both ways together, counted in IP bytes as a provider does. A warning at 80 %. The count survives restarts.',
-  }),
-  quota_reset: is({
-    kind: kind.whole(1, 31, 'a day of the month'),
-    role: 'router',
-    engine: 'multipath',
-    default: '1',
-    doc: 'Day on which the count begins anew, at midnight of the local time; in shorter months their last day.',
-  }),
-  quota_action: is({
-    kind: kind.choice('backup', 'off', 'warn'),
-    role: 'router',
-    engine: 'multipath',
-    default: 'backup',
-    doc: 'When the quota is used up: carry only while nothing else is up, not at all, or go on with a warning.',
-  }),
+  ...LINK_QUOTA,
   tunnel: is({
     kind: kind.newDevice,
     engine: 'openvpn',
@@ -342,6 +323,7 @@ export const CLIENT_OPTIONS = {
   }),
   preshared_key_file: is({ kind: kind.path, otherwise: 'none', doc: 'File with the key shared with this client.' }),
   preshared_key: is({ kind: kind.secretKey, otherwise: 'none', doc: 'The shared key itself.' }),
+  ...CLIENT_QUOTA,
   ...DISABLED,
 };
 

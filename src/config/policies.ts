@@ -1,5 +1,5 @@
 /**
- * Policies: checked against the links and each other, then made into values; and what the links say of modes, tiers and quotas.
+ * Policies: checked against the links and each other, then made into values; and what the links say of modes and tiers.
  *
  *   sections ──read──▶ PolicyReading ──checkPolicies──▶ complaints
  *                                    ──toPolicy───────▶ PolicyConfig ──aimOf──▶ the classes of traffic
@@ -69,24 +69,15 @@ export function checkPolicies(
   }
 }
 
-/** A link's own mode, tier and quota against each other. */
+/** A link's own mode and tier against each other. */
 function checkLinkMode(reader: Reader, { read: r }: LinkReading) {
-  const [mode, tier, quota] = [r.mode.said[0], r.tier.said[0], r.quota.said[0]];
+  const [mode, tier] = [r.mode.said[0], r.tier.said[0]];
   if (mode && tier && (mode.value === 'backup') !== tier.value > 0) {
     const expected = mode.value === 'backup' ? "a tier from 1 to 9 with mode 'backup'" : "tier '0' with mode 'normal'";
     complain(reader, tier.line, 'option tier', {
       expected,
       found: `'${tier.text}'`,
       todo: mode.value === 'backup' ? 'raise it, or leave it out' : "write mode 'backup', or leave tier out",
-    });
-  }
-  for (const entry of [r.quota_reset, r.quota_action]) {
-    const said = entry.said[0];
-    if (!said || quota || r.quota.faulty) continue;
-    complain(reader, said.line, said.where, {
-      expected: 'option quota beside it',
-      found: 'none',
-      todo: "add: option quota '20GB'",
     });
   }
 }

@@ -2,7 +2,7 @@
 import type { Complaint } from '../base/error.ts';
 import type { EngineName, Role } from './config.ts';
 import type { Kind } from './kinds.ts';
-import type { OptionSpec, Specs } from './options.ts';
+import type { OptionSpec, Specs } from './option-spec.ts';
 import { nearest } from './suggest.ts';
 import { quoted, type UciOption, type UciSection } from './uci.ts';
 

@@ -36,6 +36,7 @@ import {
 } from './options.ts';
 import { checkPolicies, type PolicyReading, toPolicy } from './policies.ts';
 import { DEFAULT_PORT } from './ports.ts';
+import { checkQuota, quotaOf } from './quotas.ts';
 import { allOf, complain, type Entry, headingOf, oneOf, type Reader, readSection } from './reading.ts';
 import { nearest } from './suggest.ts';
 import { parseUci, quoted, type UciDocument, type UciSection } from './uci.ts';
@@ -84,6 +85,7 @@ export function readConfig(text: string, file: string): Config {
   const around = { clients, links, bond };
   checkForwards(reader, forwards, around);
   checkPolicies(reader, policies, links, bond);
+  for (const metered of [...links, ...clients]) checkQuota(reader, metered);
   if (reader.engine === 'openvpn') checkOpenvpn(reader, openvpn, bond);
   if (reader.complaints.length > 0) {
     throw new YokeError(
@@ -218,7 +220,7 @@ function toBonding(r: BondReading['read']): BondConfig['bonding'] {
 }
 
 function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
-  const quota = oneOf(r.quota);
+  const quota = quotaOf(r);
   return {
     name: section.name ?? oneOf(r.interface) ?? `link${section.line}`,
     place: { file, line: section.line },
@@ -236,15 +238,14 @@ function toLink(file: string, { section, read: r }: LinkReading): LinkConfig {
     tier: oneOf(r.tier) ?? (oneOf(r.mode) === 'backup' ? 1 : 0),
     cost: must(r.cost),
     weight: must(r.weight),
-    ...(quota !== undefined && {
-      quota: { limitBytes: quota, resetDay: must(r.quota_reset), action: must(r.quota_action) },
-    }),
+    ...(quota && { quota }),
     tunnel: oneOf(r.tunnel),
     disabled: must(r.disabled) || !must(r.enabled),
   };
 }
 
 function toClient(file: string, { section, read: r }: ClientReading): ClientConfig {
+  const quota = quotaOf(r);
   const whole = [...allOf(r.ipaddr), ...allOf(r.ip6addr)].map((bytes) => ({ bytes, length: bytes.length * 8 }));
   return {
     name: section.name ?? '',
@@ -253,6 +254,7 @@ function toClient(file: string, { section, read: r }: ClientReading): ClientConf
     presharedKeyFile: oneOf(r.preshared_key_file),
     presharedKey: oneOf(r.preshared_key),
     allowed: [...whole, ...allOf(r.allowed_ip)],
+    ...(quota && { quota: { ...quota, slowBps: must(r.quota_rate) } }),
     disabled: must(r.disabled) || !must(r.enabled),
   };
 }

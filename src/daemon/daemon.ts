@@ -71,7 +71,7 @@ export class Daemon {
   readonly #admission: Admission;
   readonly #links: Links;
   readonly #trials: Trials;
-  /** Router: of metered links. */
+  /** Of metered links, or clients. */
   #usage: Usage | undefined;
   readonly #startedAt = new Date();
   readonly #ended: Promise<Ending>;
@@ -163,11 +163,9 @@ export class Daemon {
     await machine.check(this.#config);
     backend.prepare?.();
     for (const text of certificatesOf(this.#config, Date.now()).warnings) log('warn', text);
-    if (this.#config.role === 'router') {
-      const { stateDir } = this.#parts;
-      this.#usage = new Usage(stateDir, this.#config, log, () => this.#followSoon(0), Date.now());
-      this.#config = this.#effective();
-    }
+    const { stateDir } = this.#parts;
+    this.#usage = new Usage(stateDir, this.#config, log, () => this.#followSoon(0), Date.now());
+    this.#config = this.#effective();
     await hooks?.('preup', this.#config, log);
     this.#hooked = true;
     this.#facts = await this.#keeper.observe(this.#config);

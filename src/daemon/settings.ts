@@ -138,13 +138,20 @@ function serverPeer(config: Config, keys: Keys): PeerSettings {
   };
 }
 
+/** A client that is not served is named all the same: then its handshakes are no stranger's. */
 function clientPeers(config: Config, keys: Keys): PeerSettings[] {
-  return config.clients
-    .filter((c) => !c.disabled)
-    .map((c) => {
-      const presharedKey = keys.clientPresharedKeys.get(c.name);
-      return { name: c.name, publicKey: c.publicKey, ...(presharedKey && { presharedKey }), allowed: c.allowed };
-    });
+  return config.clients.map(({ name, publicKey, allowed, limitBps, disabled, held }) => {
+    const presharedKey = keys.clientPresharedKeys.get(name);
+    const isServed = !disabled && held === undefined;
+    return {
+      name,
+      publicKey,
+      ...(presharedKey && { presharedKey }),
+      allowed,
+      ...(limitBps !== undefined && { limitBps }),
+      ...(!isServed && { isServed }),
+    };
+  });
 }
 
 /** A link without a server address is left out: there is nothing to send to. */

@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts';
 import { unequalLinks } from '../health/unequal.ts';
 import type { Verdict } from '../health/verdict.ts';
 import type { Facts } from '../plan/facts.ts';
-import type { QuotaStatus, Status } from '../status/status.ts';
+import type { ClientStatus, QuotaStatus, Status } from '../status/status.ts';
 import { certificatesOf } from './certificates.ts';
 import { accessFor, activeLinks, linkTrouble } from './settings.ts';
 
@@ -20,8 +20,8 @@ export interface StatusInput {
   /** By `PEER/PATH`. */
   verdicts: ReadonlyMap<string, Verdict>;
   warnings: string[];
-  /** How a metered link stands. */
-  quotas: (link: string) => QuotaStatus | undefined;
+  /** How a metered link stands, or a metered client. */
+  quotas: (name: string) => QuotaStatus | undefined;
 }
 
 /** Puts a status together. */
@@ -59,9 +59,19 @@ export function buildStatus(input: StatusInput): Status {
         ...(quota && { quota }),
       };
     }),
+    ...(config.role === 'server' && config.engine === 'multipath' && { clients: clientsOf(input) }),
     ...(certificates.length > 0 && { certificates }),
     warnings: [...input.warnings, ...warnings, ...(config.engine === 'openvpn' ? unequal(config, report) : [])],
   };
+}
+
+function clientsOf({ config, quotas }: StatusInput): ClientStatus[] {
+  return config.clients
+    .filter((c) => !c.disabled)
+    .map(({ name, held = '' }) => {
+      const quota = quotas(name);
+      return { name, reason: held, ...(quota && { quota }) };
+    });
 }
 
 /** What is said of the links' rates, and what was measured of their round trips. */

@@ -24,6 +24,9 @@ export function printStatus(status: Status, context: PrintContext): string {
   for (const link of status.links.filter((l) => !l.usable)) {
     lines.push(`  link ${link.name}: cannot be used: ${link.reason}`);
   }
+  for (const { name, reason, quota } of status.clients ?? []) {
+    if (reason !== '') lines.push(`  client ${name}: is not served: ${reason}${quota ? `: ${printQuota(quota)}` : ''}`);
+  }
   const drops = Object.entries(status.drops).filter(([, n]) => n > 0);
   if (drops.length > 0) lines.push(`  refused: ${drops.map(([reason, n]) => `${n} ${reason}`).join(', ')}`);
   for (const c of status.certificates ?? []) {
@@ -31,7 +34,8 @@ export function printStatus(status: Status, context: PrintContext): string {
   }
   for (const warning of status.warnings) lines.push(`  warning: ${warning}`);
   for (const bond of status.bonds) {
-    lines.push('', ...printBond(bond, status.links, bondBefore(bond, context), context));
+    const quota = status.clients?.find((c) => c.name === bond.peer)?.quota;
+    lines.push('', ...printBond(bond, status.links, quota, bondBefore(bond, context), context));
   }
   return lines.join('\n');
 }
@@ -43,6 +47,7 @@ function bondBefore(bond: BondStatus, { before }: PrintContext): BondStatus | un
 function printBond(
   bond: BondStatus,
   links: readonly LinkStatus[],
+  quota: QuotaStatus | undefined,
   before: BondStatus | undefined,
   context: PrintContext,
 ): string[] {
@@ -50,6 +55,7 @@ function printBond(
   if (bond.established) {
     lines.push(`  session: ${bond.cipher}, handshake ${printAge(bond.handshakeAgeS)} ago`);
   } else lines.push('  session: none');
+  if (quota) lines.push(`  quota: ${printQuota(quota)}`);
   lines.push(`  inner mtu: ${bond.innerMtu}`);
   lines.push(`  transfer: ${printBytes(bond.rxBytes)} received, ${printBytes(bond.txBytes)} sent`);
   lines.push(...printRates(bond, before, context, '  '));
@@ -117,10 +123,11 @@ function printWishes({ tier = 0, cost = 0, weight = 1, quota }: Partial<LinkStat
 }
 
 /** `3.20 GB of 20.0 GB used (16 %), counts anew on 2026-12-01`. */
-function printQuota({ usedBytes, limitBytes, until, state }: QuotaStatus): string {
+export function printQuota({ usedBytes, limitBytes, until, state, slowBps }: QuotaStatus): string {
   const share = Math.floor((100 * usedBytes) / limitBytes);
   const used = `${printAmount(usedBytes)} of ${printAmount(limitBytes)} used (${share} %)`;
-  return `${used}${state === 'used' ? ', used up' : ''}, counts anew on ${printDay(until)}`;
+  const then = slowBps === undefined ? ', used up' : `, used up, at ${printRateForEyes(slowBps)}`;
+  return `${used}${state === 'used' ? then : ''}, counts anew on ${printDay(until)}`;
 }
 
 /** The local date of a moment: `2026-12-01`. */

@@ -80,7 +80,15 @@ export interface LinkStatus {
   quota?: QuotaStatus;
 }
 
-/** How much of a link's quota is used. */
+/** One client of a server, as its file and its quota have it; the bond of the same name says the rest. */
+export interface ClientStatus {
+  name: string;
+  /** Why it is not served now; empty when it is. */
+  reason: string;
+  quota?: QuotaStatus;
+}
+
+/** How much of a link's quota is used, or of a client's. */
 export interface QuotaStatus {
   limitBytes: number;
   /** Outer bytes of both ways together since `since`. */
@@ -89,7 +97,9 @@ export interface QuotaStatus {
   /** When the count begins anew. */
   until: string;
   state: QuotaState;
-  action: 'backup' | 'off' | 'warn';
+  action: 'backup' | 'slow' | 'off' | 'warn';
+  /** What each way has once it is used up, with action `slow`. */
+  slowBps?: number;
 }
 
 /** One certificate of engine openvpn. */
@@ -116,6 +126,8 @@ export interface Status {
   drops: DropCounts;
   /** Router: every link of the configuration that is not disabled. */
   links: LinkStatus[];
+  /** Server, engine multipath: every client of the configuration that is not disabled. */
+  clients?: ClientStatus[];
   /** Engine openvpn only. */
   certificates?: CertificateStatus[];
   /** What an operator should know, in whole sentences. */

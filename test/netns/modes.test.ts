@@ -1,6 +1,6 @@
 /** Modes, backup links and quotas with the real daemons, emulated lines and real packets. Named `yk<pid>-…` by the lab, removed by it. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Bond, startBond, waitForStatus, YOKE } from '../../src/lab/daemons.ts';
@@ -8,6 +8,7 @@ import { parseLinkSpec } from '../../src/lab/linkspec.ts';
 import { probe, transfer, until } from '../../src/lab/measure.ts';
 import { Lab } from '../../src/lab/topology.ts';
 import type { PathStatus } from '../../src/status/status.ts';
+import { startStream } from './stream.ts';
 
 const LIMIT_MS = 20_000;
 
@@ -124,5 +125,86 @@ describe('a metered backup line', () => {
     bond.router.start();
     await waitForStatus(bond.router);
     await until(async () => (await link1())?.reason === 'its quota is used up', LIMIT_MS, 'the link being off');
+  });
+});
+
+describe('a metered client of the server', () => {
+  let lab: Lab;
+  let bond: Bond;
+
+  before(async () => {
+    lab = await Lab.open({ links: ['12mbit/12mbit/10ms', '12mbit/12mbit/20ms'].map(parseLinkSpec), seed: 7 });
+    bond = await startBond(lab);
+  });
+  after(() => lab?.close());
+
+  const reload = async (...lines: string[]) => {
+    const file = bond.server.configFile;
+    const text = readFileSync(file, 'utf8').replace(/\toption quota.*\n/g, '');
+    writeFileSync(
+      file,
+      text.replace("config client 'router'\n", (h) => h + lines.map((l) => `\t${l}\n`).join('')),
+    );
+    const done = await lab.exec('server', [...YOKE, 'reload', '--config', file, '--run-dir', bond.server.runDir]);
+    assert.equal(done.code, 0, done.stderr);
+    return done.stdout;
+  };
+  const client = async () => (await bond.server.status()).clients?.find((c) => c.name === 'router');
+  const rate = async (direction: 'down' | 'up') =>
+    (await transfer(lab, { meter: 'builtin', direction, flows: 1, seconds: 3, warmupMs: 2000 })).bps;
+
+  test('is counted over both links, and that its quota comes, goes and is used up costs no packet', async () => {
+    assert.ok((await rate('down')) > 15e6);
+    const { bonds } = await bond.server.status();
+    const stream = await startStream(lab);
+    assert.equal(
+      await reload("option quota '10GB'"),
+      "~ client 'router': quota none → bytes 10000000000, quota_reset 1, quota_action slow, quota_rate 1000000\n",
+    );
+    assert.ok((await client())!.quota!.usedBytes < 1e6, 'it counts from now');
+    await reload("option quota '1MB'", "option quota_rate '3mbit'");
+    await until(async () => ((await client())?.quota?.usedBytes ?? 0) > 1000, LIMIT_MS, 'the count');
+    const outer = ({ paths }: { paths: PathStatus[] }) => paths.reduce((n, p) => n + p.txBytes + p.rxBytes, 0);
+    const passed = outer((await bond.server.status()).bonds[0]) - outer(bonds[0]);
+    const { usedBytes } = (await client())!.quota!;
+    assert.ok(usedBytes <= passed + 60_000, `${usedBytes} counted, ${passed} passed`);
+    const { sent, lost } = await stream.end();
+    assert.ok(sent > 20 && lost === 0, `${lost} of ${sent} lost`);
+  });
+
+  test('at 100 % is slow, both ways, with both links', async () => {
+    await rate('down');
+    await until(async () => (await client())?.quota?.state === 'used', LIMIT_MS, 'the end of the quota');
+    for (const direction of ['down', 'up'] as const) {
+      const bps = await rate(direction);
+      console.log(`# ${direction} ${(bps / 1e6).toFixed(2)} of 3 Mbit/s`);
+      assert.ok(bps < 3.1e6 && bps > 1.5e6, `${direction}: ${bps}`);
+    }
+    const { stdout } = await lab.exec('server', [...YOKE, 'status', '--run-dir', bond.server.runDir]);
+    assert.match(stdout, /^ {2}quota: .* of 1\.00 MB used \(\d+ %\), used up, at 3\.00 Mbit\/s, counts anew on/m);
+    assert.match(stdout, /warning: client router: its quota is used up: .*; each way has 3\.00 Mbit\/s/);
+    await reload("option quota '10GB'");
+    const bps = await rate('down');
+    assert.ok(bps > 15e6, `${bps} with a larger quota`);
+    assert.ok((await rate('up')) > 15e6);
+  });
+
+  test('off: its session ends, also over a restart of the server; and comes back with a larger quota', async () => {
+    await reload("option quota '1MB'", "option quota_action 'off'");
+    await until(async () => (await client())?.reason === 'its quota is used up', LIMIT_MS, 'it not being served');
+    assert.deepEqual((await bond.server.status()).bonds, []);
+    const { usedBytes } = (await client())!.quota!;
+    await bond.server.stop();
+    const kept = JSON.parse(readFileSync(join(bond.server.runDir, 'usage.json'), 'utf8'));
+    assert.ok(kept.clients.router.usedBytes >= usedBytes);
+    bond.server.start();
+    await until(async () => (await client().catch(() => undefined))?.reason !== undefined, LIMIT_MS, 'the server');
+    assert.equal((await client())?.reason, 'its quota is used up');
+    const { stdout } = await lab.exec('server', [...YOKE, 'status', '--run-dir', bond.server.runDir]);
+    assert.match(stdout, /client router: is not served: its quota is used up: .*, counts anew on/);
+    await until(async () => (await bond.server.status()).drops['unknown-peer'] > 0, LIMIT_MS, 'it being turned away');
+    assert.ok(!bond.server.log.some((l) => /expected the public key of a client/.test(l)), 'it is no stranger');
+    await reload("option quota '10GB'");
+    await until(async () => (await bond.server.status()).bonds[0]?.established === true, LIMIT_MS, 'its session');
   });
 });

@@ -37,7 +37,7 @@ function invariants(pair: Pair, seed: number): void {
     const { bond } = end.peer;
     assert.ok(bond.reorder.held <= HELD_LIMIT + 1, `seed ${seed}: ${bond.reorder.held} held`);
     assert.ok(bond.lanes.packets <= 4096, `seed ${seed}: ${bond.lanes.packets} queued`);
-    assert.ok(bond.lanes.bytes >= 0 && bond.resending >= 0);
+    assert.ok(bond.lanes.bytes >= 0 && bond.sender.resends.length >= 0);
     for (const p of bond.paths) {
       if (p === undefined) continue;
       assert.ok(p.inFlightBytes >= 0, `seed ${seed}: in flight ${p.inFlightBytes}`);

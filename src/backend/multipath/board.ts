@@ -1,7 +1,7 @@
 /**
  * Counters through shared memory: the pump writes them a few times a second, anybody in the process reads them without disturbing it.
  *
- *   [0] edition: odd while the pump writes      [1] bonds      then one record a bond: fields, then MAX_PATHS × path fields
+ *   [0] edition: odd while the pump writes   [1] bonds   [2] roster   then one record a bond: fields, then MAX_PATHS × path fields
  *
  * Everything is a double, so that a reader needs no lock: a torn edition is read again.
  */
@@ -51,6 +51,7 @@ export const PATH_FIELDS = [
 /** Path states by number; 0 stands for a path that does not exist. */
 export const STATES = ['', 'closed', 'waiting', 'up', 'suspect', 'down', 'lossy'] as const;
 
+const HEAD = 3;
 const RECORD = BOND_FIELDS.length + MAX_PATHS * PATH_FIELDS.length;
 
 export type BondNumbers = Record<(typeof BOND_FIELDS)[number], number>;
@@ -62,18 +63,19 @@ export class Board {
   private readonly words: Float64Array;
   private at = 0;
   /** Reader: the last edition that was read whole. */
-  private whole = new Float64Array(2);
+  private whole = new Float64Array(HEAD);
 
-  constructor(buffer = new SharedArrayBuffer((2 + BOARD_BONDS * RECORD) * 8)) {
+  constructor(buffer = new SharedArrayBuffer((HEAD + BOARD_BONDS * RECORD) * 8)) {
     this.buffer = buffer;
     this.words = new Float64Array(buffer);
   }
 
-  /** Writer: everything up to `end` is one edition. */
-  begin(bonds: number): void {
+  /** Writer: everything up to `end` is one edition. `roster`: the number of the list that names these bonds. */
+  begin(bonds: number, roster: number): void {
     this.words[0]++;
     this.words[1] = Math.min(bonds, BOARD_BONDS);
-    this.at = 2;
+    this.words[2] = roster;
+    this.at = HEAD;
   }
 
   /** Writer: the next number, in the order of the fields. */
@@ -91,21 +93,21 @@ export class Board {
   }
 
   /** Reader: a whole edition, by the names of the fields; the one before when the writer was put to sleep in the middle of one. */
-  read(): { bond: BondNumbers; paths: PathNumbers[] }[] {
+  read(): { roster: number; bonds: { bond: BondNumbers; paths: PathNumbers[] }[] } {
     for (let tries = 0; tries < 100; tries++) {
       const edition = this.words[0];
       if (edition % 2 !== 0) continue;
-      const copy = this.words.slice(0, 2 + this.words[1] * RECORD);
+      const copy = this.words.slice(0, HEAD + this.words[1] * RECORD);
       if (this.words[0] !== edition) continue;
       this.whole = copy;
       break;
     }
-    return decode(this.whole);
+    return { roster: this.whole[2], bonds: decode(this.whole) };
   }
 }
 
 function decode(words: Float64Array): { bond: BondNumbers; paths: PathNumbers[] }[] {
-  let at = 2;
+  let at = HEAD;
   const record = <K extends string>(fields: readonly K[]) =>
     Object.fromEntries(fields.map((name) => [name, words[at++]])) as Record<K, number>;
   return Array.from({ length: words[1] }, () => ({

@@ -29,7 +29,8 @@ export type FromPump =
   | { kind: 'refused'; error: PlainError }
   | { kind: 'set' }
   | { kind: 'stopped' }
-  | { kind: 'roster'; peers: string[] }
+  /** Names of the board's bonds, from the edition on that has this number. */
+  | { kind: 'roster'; number: number; peers: string[] }
   | { kind: 'addresses'; bond: number; path: number; local: string; remote: string }
   | { kind: 'drops'; counts: Record<string, number> }
   | { kind: 'path'; peer: string; path: number; state: string }

@@ -17,7 +17,8 @@ export class MultipathBackend implements Backend {
   private started = false;
   private readonly board = new Board();
   private settings: BackendSettings | undefined;
-  private roster: string[] = [];
+  private roster: { number: number; peers: string[] } = { number: 0, peers: [] };
+  private last: BondStatus[] = [];
   private readonly addresses = new Map<string, { local: string; remote: string }>();
   private drops: Record<string, number> = {};
   private onEvent: (event: BackendEvent) => void = () => {};
@@ -58,17 +59,23 @@ export class MultipathBackend implements Backend {
   }
 
   async status(): Promise<BackendReport> {
-    const bonds = this.board.read().map(({ bond, paths }, i): BondStatus => {
+    const { roster, bonds } = this.board.read();
+    // Peers came or went, and only one of the two is here yet: numbers must not pass for those of somebody else.
+    if (roster === this.roster.number) this.last = this.named(bonds);
+    return { bonds: this.last, drops: this.drops };
+  }
+
+  private named(bonds: ReturnType<Board['read']>['bonds']): BondStatus[] {
+    return bonds.map(({ bond, paths }, i) => {
       const { established, cipher, ...numbers } = bond;
       return {
-        peer: this.roster[i] ?? '',
+        peer: this.roster.peers[i] ?? '',
         established: established === 1,
         cipher: CIPHERS[cipher] ?? '',
         ...numbers,
         paths: paths.flatMap((p, id) => (p.state === 0 ? [] : [this.pathStatus(i, id, p)])),
       };
     });
-    return { bonds, drops: this.drops };
   }
 
   answerJoin(id: number, answer: JoinAnswer): void {
@@ -118,7 +125,7 @@ export class MultipathBackend implements Backend {
         this.answer?.(parseError(message.error));
         break;
       case 'roster':
-        this.roster = message.peers;
+        this.roster = { number: message.number, peers: message.peers };
         this.addresses.clear();
         break;
       case 'addresses':
@@ -162,5 +169,10 @@ export class MultipathBackend implements Backend {
     if (worker !== undefined) await worker.terminate();
     if (this.wakeFd >= 0) closeFd(this.wakeFd);
     this.wakeFd = -1;
+    // the next worker counts its rosters from the beginning
+    this.board.begin(0, 0);
+    this.board.end();
+    this.roster = { number: 0, peers: [] };
+    this.last = [];
   }
 }

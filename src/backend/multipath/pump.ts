@@ -149,6 +149,7 @@ class Pump {
         if (this.stopping && stopUs === Number.POSITIVE_INFINITY) stopUs = now + CLOSE_LINGER_US;
       }
       if (now >= nextTickUs) {
+        this.roster.tick();
         this.report.tick(this.settings, now);
         nextTickUs = now + TICK_US;
       }

@@ -28,6 +28,7 @@ export class Report {
   private strangerUs = Number.NEGATIVE_INFINITY;
   private dropsUs = 0;
   private lastDrops = '';
+  private roster = 0;
   private readonly lastAddresses = new Map<string, string>();
 
   constructor(arena: Arena, endpoint: Endpoint, board: Board, say: (message: FromPump) => void) {
@@ -45,12 +46,12 @@ export class Report {
   /** The peers are others: what was said of addresses by their numbers is void. */
   tellRoster(peers: string[]): void {
     this.lastAddresses.clear();
-    this.say({ kind: 'roster', peers });
+    this.say({ kind: 'roster', number: ++this.roster, peers });
   }
 
   tick(settings: BackendSettings, now: number): void {
     const { endpoint } = this;
-    for (const event of endpoint.events.splice(0)) this.tellEvent(event, now);
+    for (const event of endpoint.events.splice(0)) this.tellEvent(event, settings, now);
     let mtu = 0;
     for (const { bond } of endpoint.peers) {
       const own = bond.innerMtu;
@@ -71,7 +72,7 @@ export class Report {
     }
   }
 
-  private tellEvent(event: EndpointEvent, now: number): void {
+  private tellEvent(event: EndpointEvent, { peers }: BackendSettings, now: number): void {
     switch (event.kind) {
       case 'path':
         this.say({ kind: 'path', peer: event.peer, path: event.path, state: event.state });
@@ -90,6 +91,8 @@ export class Report {
       }
       case 'unknown-peer': {
         if (now - this.strangerUs <= STRANGER_LOG_US) return;
+        // a client that is disabled, or whose quota is used up, is none
+        if (peers.some((p) => Buffer.from(p.publicKey).equals(event.publicKey))) return;
         this.strangerUs = now;
         const key = Buffer.from(event.publicKey).toString('base64');
         const text = `handshake: expected the public key of a client, found ${key}; add a client section with it or correct the router's private key`;
@@ -100,7 +103,7 @@ export class Report {
 
   private publish(now: number): void {
     const { board, endpoint } = this;
-    board.begin(endpoint.peers.length);
+    board.begin(endpoint.peers.length, this.roster);
     endpoint.peers.forEach((peer, i) => {
       this.putBond(peer, now);
       peer.bond.paths.forEach((p, id) => {

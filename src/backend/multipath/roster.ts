@@ -3,13 +3,15 @@ import type { Memory } from '../../base/memory.ts';
 import type { Endpoint } from '../../bond/endpoint.ts';
 import type { Peer } from '../../bond/peer.ts';
 import type { InnerPacket } from '../../packet/inner.ts';
-import type { BackendSettings } from '../backend.ts';
+import type { BackendSettings, PeerSettings } from '../backend.ts';
+import { Limits } from './limits.ts';
 import { NO_PEER, Routes } from './routes.ts';
 
 /** The peers of an endpoint, and the prefixes that are theirs. */
 export class Roster {
   private readonly memory: Memory;
   private readonly endpoint: Endpoint;
+  private readonly limits = new Limits();
   private routes = new Routes();
   private role: BackendSettings['role'] = 'router';
 
@@ -25,7 +27,7 @@ export class Roster {
 
   /** The peers that `apply` would remove: they can be told. */
   gone(settings: BackendSettings): Peer[] {
-    const wanted = new Set(settings.peers.map(idOf));
+    const wanted = new Set(served(settings).map(idOf));
     return this.endpoint.peers.filter((peer) => !wanted.has(idOf(peer)));
   }
 
@@ -33,7 +35,7 @@ export class Roster {
   apply(settings: BackendSettings, now: number): void {
     const { endpoint } = this;
     this.role = settings.role;
-    const wanted = new Map(settings.peers.map((p) => [idOf(p), p]));
+    const wanted = new Map(served(settings).map((p) => [idOf(p), p]));
     for (const peer of [...endpoint.peers]) {
       const found = wanted.get(idOf(peer));
       wanted.delete(idOf(peer));
@@ -43,10 +45,16 @@ export class Roster {
     for (const p of wanted.values()) endpoint.addPeer(p.name, p.publicKey, p.presharedKey);
     this.routes = new Routes();
     endpoint.peers.forEach((peer, number) => {
-      const { allowed } = settings.peers.find((p) => p.name === peer.name) ?? { allowed: [] };
+      const { allowed, limitBps } = settings.peers.find((p) => p.name === peer.name)!;
       for (const prefix of allowed) this.routes.add(prefix, number);
+      this.limits.set(peer.bond, limitBps);
       if (settings.role === 'server') peer.bond.allows = (at, length) => this.isAllowed(number, at, length);
     });
+  }
+
+  /** What has to be seen to a few times a second. */
+  tick(): void {
+    this.limits.tick(this.endpoint);
   }
 
   /** Whom a packet from the TUN is for; undefined: nobody. */
@@ -65,6 +73,8 @@ export class Roster {
     return this.routes.find(this.memory, at + (version === 4 ? 12 : 8), version) === peer;
   }
 }
+
+const served = ({ peers }: BackendSettings): PeerSettings[] => peers.filter((p) => p.isServed !== false);
 
 /** What makes two peers the same: their keys; a name is only a name. */
 function idOf({ publicKey, presharedKey }: { publicKey: Uint8Array; presharedKey?: Uint8Array | undefined }): string {
