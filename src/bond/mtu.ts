@@ -27,6 +27,8 @@ export class PathMtu {
   private probes = 0;
   private nextProbeUs = 0;
   private lostInARow = 0;
+  /** When the latest of the large ones that passed was sent: what was lost before it says nothing. */
+  private passedUs = Number.NEGATIVE_INFINITY;
   private silences = 0;
 
   constructor(ceilingBytes: number) {
@@ -95,13 +97,18 @@ export class PathMtu {
     this.nextProbeUs = nowUs;
   }
 
-  /** A data datagram larger than the base passed or was lost. Returns true when the path turns out to be a black hole: back to the base. */
-  handleLarge(passed: boolean, nowUs: number): boolean {
+  /**
+   * A data datagram larger than the base, sent at `sentUs`, passed or was lost; the one may be learned before the other, whichever was sent first. Returns true when the
+   * path turns out to be a black hole: back to the base.
+   */
+  handleLarge(passed: boolean, sentUs: number, nowUs: number): boolean {
     if (passed) {
+      this.passedUs = Math.max(this.passedUs, sentUs);
       this.lostInARow = 0;
       this.silences = 0;
       return false;
     }
+    if (sentUs <= this.passedUs) return false;
     if (++this.lostInARow <= BLACK_HOLE || this.bytes === BASE_MTU) return false;
     this.fallBack(nowUs);
     return true;

@@ -406,7 +406,7 @@ export class Path {
       if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
       if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) this.readmit(nowUs);
       if ((sent.kind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
-      else if (size > BASE_MTU) this.mtu.handleLarge(true, nowUs);
+      else if (size > BASE_MTU) this.mtu.handleLarge(true, sent.sentUs[i], nowUs);
     } else {
       this.spurious++;
       this.rate.loss.noteFound();
@@ -448,7 +448,7 @@ export class Path {
     if (counts) {
       this.lostDatagrams++;
       this.rate.loss.noteLost();
-      if (size > BASE_MTU) this.mtu.handleLarge(false, nowUs);
+      if (size > BASE_MTU) this.mtu.handleLarge(false, sent.sentUs[i], nowUs);
     }
     if (slot !== NONE && !this.pool.letGoShared(slot)) this.owner.handleLostSlot(slot, this, pn, nowUs);
   }

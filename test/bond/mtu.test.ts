@@ -52,8 +52,8 @@ test('a tenth of the probes lost by chance changes the result rarely, and never 
 test('a black hole ends at the base and is searched again', () => {
   const mtu = new PathMtu(1500);
   search(mtu, 1500, 0, 0, 1);
-  for (let i = 0; i < 6; i++) assert.equal(mtu.handleLarge(false, 1e6), false);
-  assert.equal(mtu.handleLarge(false, 1e6), true);
+  for (let i = 0; i < 6; i++) assert.equal(mtu.handleLarge(false, 1e6, 1e6), false);
+  assert.equal(mtu.handleLarge(false, 1e6, 1e6), true);
   assert.equal(mtu.bytes, BASE_MTU);
   search(mtu, 1420, 0, 1e6, 1);
   assert.equal(mtu.bytes, 1420);
@@ -63,11 +63,22 @@ test('large ones that pass in between are no black hole', () => {
   const mtu = new PathMtu(1500);
   search(mtu, 1500, 0, 0, 1);
   for (let i = 0; i < 100; i++) {
-    mtu.handleLarge(i % 6 === 0, 1e6);
+    mtu.handleLarge(i % 6 === 0, 1e6, 1e6);
     if (i % 2 === 0) mtu.handleSilence(1e6);
-    mtu.handleLarge(true, 1e6);
+    mtu.handleLarge(true, 1e6, 1e6);
   }
   assert.equal(mtu.bytes, 1500);
+});
+
+test('a burst of loss is no black hole when a large one that was sent after it has passed', () => {
+  const mtu = new PathMtu(1500);
+  search(mtu, 1500, 0, 0, 1);
+  // The acknowledgement names what came; what is missing before it is found after that.
+  mtu.handleLarge(true, 20, 1e6);
+  for (let sentUs = 0; sentUs < 20; sentUs++) assert.equal(mtu.handleLarge(false, sentUs, 1e6), false);
+  assert.equal(mtu.bytes, 1500);
+  for (let sentUs = 21; sentUs < 28; sentUs++) mtu.handleLarge(false, sentUs, 1e6);
+  assert.equal(mtu.bytes, BASE_MTU);
 });
 
 test('two silences with nothing large between are a black hole', () => {
