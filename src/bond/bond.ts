@@ -354,6 +354,8 @@ export class Bond implements PathOwner {
     const length = plainBytes - DATA_HEADER_BYTES;
     if (!this.allows(plainAt + DATA_HEADER_BYTES, length)) return 'not-allowed';
     this.lastDataUs = nowUs;
+    const agoUs = nowUs - path.lastDataUs;
+    if (agoUs > SILENT_US && agoUs < BRINGS_US) this.reorder.backUs = nowUs;
     path.lastDataUs = nowUs;
     if (this.mirror !== undefined) {
       const klass = this.steering.said.classOf(bucketOf(header));

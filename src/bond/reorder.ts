@@ -5,7 +5,8 @@
  *   first later packet came ──▶ every up path has brought a later one ──▶ a resend would have come
  *           deadline: spread of the paths + resend time              deadline: resend time from here
  *
- * While a path that brought packets just now is silent, what it carried is being sent again over the others, or it comes back: half a second is waited.
+ * While a path that brought packets just now is silent, what it carried is being sent again over the others, or it comes back: half a second is waited; and
+ * as long as a resend takes when it has come back.
  */
 import { seqDiff } from '../wire/header.ts';
 import { NONE, type PacketPool } from './pool.ts';
@@ -35,6 +36,8 @@ export class ReorderBuffer {
   resendUs = 50_000;
   /** Whether a path that brought packets just now is silent. */
   isPatient = false;
+  /** When a path last brought a packet after it had been silent. */
+  backUs = Number.NEGATIVE_INFINITY;
   /** Bit mask of the paths that are up. */
   upMask = 0;
 
@@ -105,10 +108,11 @@ export class ReorderBuffer {
   /** Gives up the gaps whose time is over. */
   handleTimeout(nowUs: number): void {
     if (nowUs < this.earliestUs) return;
+    const isPatient = this.isPatient || nowUs - this.backUs < this.resendUs;
     for (let i = this.gapCount - 1; i >= 0; i--) {
       const b = this.gaps[i];
       const patientUs = this.openedUs[b] + PATIENCE_US;
-      if (this.isPatient && this.deadlineUs[b] <= nowUs && nowUs < patientUs) {
+      if (isPatient && this.deadlineUs[b] <= nowUs && nowUs < patientUs) {
         this.deadlineUs[b] = Math.min(patientUs, nowUs + this.resendUs);
       }
       while (this.gapIndex[b] !== NONE && this.deadlineUs[b] <= nowUs) this.giveUp(b, nowUs);

@@ -170,3 +170,21 @@ test('while a path is silent a gap is waited for up to half a second, and no lon
     assert.equal(b.reorder.pollTimeout(), Number.POSITIVE_INFINITY);
   }
 });
+
+test('a path that was silent and is back has the time of a resend to bring what it carried', () => {
+  for (const backUs of [Number.NEGATIVE_INFINITY, SPREAD_US]) {
+    const b = new Bench(64);
+    b.arrive(1, 0, 1, 0, 0);
+    b.reorder.backUs = backUs;
+    b.reorder.handleTimeout(SPREAD_US + RESEND_US - 1);
+    b.reorder.handleTimeout(SPREAD_US + RESEND_US);
+    assert.equal(b.delivered.length, 1);
+  }
+  const b = new Bench(64);
+  b.arrive(1, 0, 1, 0, 0);
+  b.reorder.backUs = SPREAD_US + RESEND_US - 1_000;
+  b.reorder.handleTimeout(SPREAD_US + RESEND_US);
+  assert.equal(b.delivered.length, 0);
+  b.reorder.handleTimeout(SPREAD_US + 2 * RESEND_US);
+  assert.deepEqual(b.delivered, [1]);
+});

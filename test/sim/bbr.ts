@@ -94,11 +94,16 @@ export class Bbr implements Congestion {
     this.cwnd = Math.max(this.cwnd, this.saved);
   }
 
-  handleTimeout(isFirst: boolean): void {
+  handleTimeout(isFirst: boolean, pipe: number): void {
     if (isFirst) this.save();
-    this.cwnd = 1;
+    this.cwnd = pipe + 1;
     this.full = 0;
     this.conserveRound = this.round + 1;
+  }
+
+  handleTimeoutOver(wasForNothing: boolean): void {
+    this.handleRecovered();
+    if (wasForNothing && !this.isFull) this.fullRounds = 0;
   }
 
   handleRound(): void {}

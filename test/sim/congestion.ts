@@ -38,8 +38,10 @@ export interface Congestion {
   handleLoss(nowUs: number, pipe: number): void;
   /** What was under way at the first loss has arrived. */
   handleRecovered(): void;
-  /** A time-out; `isFirst` unless it is one more in a row. */
-  handleTimeout(isFirst: boolean): void;
+  /** A time-out; `isFirst` unless it is one more in a row; `pipe`: what is under way nevertheless. */
+  handleTimeout(isFirst: boolean, pipe: number): void;
+  /** What was under way at the time-out has arrived, or it was for nothing: then the window is as it was. */
+  handleTimeoutOver(wasForNothing: boolean): void;
   /** The end of one round trip and the begin of the next. */
   handleRound(nowUs: number): void;
 }
@@ -63,6 +65,9 @@ export class Cubic implements Congestion {
   private roundMinUs = Number.POSITIVE_INFINITY;
   private roundSamples = 0;
   private lastAckUs = 0;
+  /** The window before a time-out. */
+  private priorCwnd = 0;
+  private priorSsthresh = 0;
 
   constructor(maxWindow: number, hasHystart: boolean) {
     this.maxWindow = maxWindow;
@@ -87,9 +92,21 @@ export class Cubic implements Congestion {
     this.cwnd = Math.max(2, Math.min(this.cwnd, this.ssthresh));
   }
 
-  handleTimeout(isFirst: boolean): void {
-    if (isFirst) this.handleLoss();
-    this.cwnd = 1;
+  handleTimeout(isFirst: boolean, pipe: number): void {
+    if (isFirst) {
+      this.priorCwnd = this.cwnd;
+      this.priorSsthresh = Math.max(this.ssthresh, 0.75 * this.cwnd);
+      this.handleLoss();
+      // Linux forgets what it knew of the link.
+      this.wMax = 0;
+    }
+    this.cwnd = pipe + 1;
+  }
+
+  handleTimeoutOver(wasForNothing: boolean): void {
+    if (!wasForNothing) return;
+    this.cwnd = Math.max(this.cwnd, this.priorCwnd);
+    this.ssthresh = Math.max(this.ssthresh, this.priorSsthresh);
   }
 
   handleRound(nowUs: number): void {

@@ -1,25 +1,30 @@
 /**
- * One TCP flow with endless data, as a model: CUBIC (congestion.ts) or BBR (bbr.ts), SACK recovery (RFC 6675) with proportional
- * rate reduction (RFC 6937), pacing in bursts of a millisecond, a time-out of 200 ms at least, delayed acknowledgements. Sequence
- * numbers count segments.
+ * One TCP flow with endless data, as a model of Linux's: CUBIC (congestion.ts) or BBR (bbr.ts), SACK recovery (RFC 6675) with proportional
+ * rate reduction (RFC 6937), pacing in bursts of a millisecond, a time-out of 200 ms at least. Sequence numbers count segments. The other
+ * end is in tcp-receiver.ts.
  *
- * RACK (RFC 8985) serves only to find retransmissions that were lost again. Three later segments mean a loss and no reduction is ever
- * undone, so that reordering hurts as much as it ever does.
+ *   open ─three later ones arrived─▶ recovery ─all of then arrived─▶ open
+ *     └─nothing for 2 round trips: one segment more (tail loss probe, RFC 8985 §7) ─time-out─▶ loss ─all of then arrived─▶ open
+ *                                                                                               └─for nothing: taken back─▶ open
+ *
+ * A time-out was for nothing when what is acknowledged after it left before it: told by the echoed sending time (RFC 3522), or by the
+ * arrival of what was never sent again (RFC 5682). RACK (RFC 8985) serves only to find retransmissions that were lost again, and what a
+ * tail loss probe shows. Three later segments mean a loss and that reduction is never undone, so that reordering hurts as much as it ever does.
  */
 import type { Random } from '../../src/base/random.ts';
 import { Bbr } from './bbr.ts';
 import { type Ack, type Congestion, Cubic } from './congestion.ts';
 import type { Events } from './events.ts';
 import type { PacketHandler } from './pair.ts';
+import { TcpReceiver } from './tcp-receiver.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
 const DUP_THRESHOLD = 3;
 const MIN_RTO_US = 200_000;
-const DELAYED_ACK_US = 40_000;
-const ACK_BYTES = 52;
-/** Segments that fit into a giant packet of 64 KB. */
-const GIANT_SEGMENTS = 44;
+/** What Linux adds to the two round trips before a tail loss probe: two ticks of 4 ms; with one segment under way the longest delay of an acknowledgement. */
+const PROBE_EXTRA_US = 8_000;
+const PROBE_LONE_US = 200_000;
 /** A paced sender lets go what this much time is worth, at least two segments. */
 const BURST_US = 1_000;
 
@@ -63,23 +68,18 @@ export interface TcpOptions {
 
 /** A sender at one end, a receiver at the other. */
 export class TcpFlow {
-  /** Segments handed to the application, in order. */
-  delivered = 0;
-  /** Segments the sender took for lost, and time-outs. */
+  /** Segments the sender took for lost, time-outs, and those of them that were for nothing. */
   losses = 0;
   timeouts = 0;
-  /** First transmissions that arrived after a later one. */
-  reordered = 0;
-  /** Arrived twice: the sender was wrong. */
-  spurious = 0;
-  longestStallUs = 0;
-  /** Count the stall only from here on. */
-  sinceUs = Number.POSITIVE_INFINITY;
+  undone = 0;
+  /** Tail loss probes. */
+  probes = 0;
   /** Segments sent, again or not. */
   sent = 0;
   readonly congestion: Congestion;
   readonly segmentBytes: number;
 
+  private readonly receiver: TcpReceiver;
   private stopped = false;
   private retrying = false;
   private readonly pair: Net;
@@ -101,7 +101,17 @@ export class TcpFlow {
   private rttvarUs = 0;
   private backoff = 1;
   private rtoAtUs = Number.POSITIVE_INFINITY;
-  private rtoArmed = false;
+  /** When a tail loss probe is due, and below which number all was under way at the last one, until that is known to have arrived; -1: none. */
+  private probeAtUs = Number.POSITIVE_INFINITY;
+  private probeTo = -1;
+  private timerUs = Number.POSITIVE_INFINITY;
+  /** A time-out under way: ends when all below has arrived (-1: none); when its first retransmission left; whether it may yet be for nothing. */
+  private lossTo = -1;
+  private firstAgainUs = Number.POSITIVE_INFINITY;
+  private isInDoubt = false;
+  private readonly wasAgain = new Uint8Array(RING);
+  private originals = 0;
+  private sackedOut = 0;
   private minRttUs = Number.POSITIVE_INFINITY;
   private roundEnd = 0;
   /** What had arrived when each segment left, when the last of that had, and when the first after it had left. */
@@ -133,16 +143,6 @@ export class TcpFlow {
   /** Sending time of the latest segment known to have arrived, and the retransmissions under way. */
   private rackUs = 0;
   private underWay: number[] = [];
-  // Receiver
-  private readonly got = new Uint8Array(RING);
-  private expected = 0;
-  private highest = -1;
-  private unacked = 0;
-  private echoUs = 0;
-  private ackTimer = 0;
-  private ackArmed = false;
-  private lastProgressUs = 0;
-  private readonly blocks: number[] = [];
 
   constructor(pair: Net, options: TcpOptions) {
     this.pair = pair;
@@ -155,12 +155,33 @@ export class TcpFlow {
         : new Cubic(this.maxWindow, options.hystart !== false);
     const sender = options.isUp ? pair.router : pair.server;
     const receiver = options.isUp ? pair.server : pair.router;
-    receiver.handlers.set(options.flow, (view, at) =>
-      this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1),
-    );
-    receiver.afterBatch.push(() => this.endBatch());
+    this.receiver = new TcpReceiver(pair, receiver, options.flow, options.bucket);
     sender.handlers.set(options.flow, (view, at) => this.handleAck(view, at));
     pair.events.at(options.startUs ?? 0, () => this.push());
+  }
+
+  /** Segments handed to the application, in order. */
+  get delivered(): number {
+    return this.receiver.delivered;
+  }
+
+  /** First transmissions that arrived after a later one. */
+  get reordered(): number {
+    return this.receiver.reordered;
+  }
+
+  /** Arrived twice: the sender was wrong. */
+  get spurious(): number {
+    return this.receiver.spurious;
+  }
+
+  get longestStallUs(): number {
+    return this.receiver.longestStallUs;
+  }
+
+  /** Count the stall only from here on. */
+  set sinceUs(us: number) {
+    this.receiver.sinceUs = us;
   }
 
   /** TCP payload so far. Units: bytes. */
@@ -178,98 +199,21 @@ export class TcpFlow {
     this.stopped = true;
   }
 
-  // ---- receiver
-
-  private handleSegment(seq: number, sentUs: number, again: boolean): void {
-    if (seq < this.expected || this.got[seq & MASK] === 1) {
-      this.spurious++;
-      this.ack(sentUs);
-      return;
-    }
-    if (seq < this.highest && !again) this.reordered++;
-    this.highest = Math.max(this.highest, seq);
-    this.got[seq & MASK] = 1;
-    const inOrder = seq === this.expected;
-    const hadGap = this.blocks.length > 0;
-    while (this.got[this.expected & MASK] === 1) {
-      this.got[this.expected & MASK] = 0;
-      this.expected++;
-      this.delivered++;
-    }
-    const now = this.pair.nowUs;
-    if (inOrder) {
-      if (now >= this.sinceUs)
-        this.longestStallUs = Math.max(this.longestStallUs, now - Math.max(this.lastProgressUs, this.sinceUs));
-      this.lastProgressUs = now;
-    }
-    this.noteBlock(seq);
-    if (!inOrder || hadGap || ++this.unacked >= GIANT_SEGMENTS) this.ack(sentUs);
-    this.echoUs = sentUs;
-  }
-
-  /** What the device was given at once is one giant to TCP, which answers it with one acknowledgement. */
-  private endBatch(): void {
-    if (this.unacked === 0) return;
-    if (this.unacked >= 2) {
-      this.ack(this.echoUs);
-      return;
-    }
-    if (this.ackArmed) return;
-    this.ackArmed = true;
-    const timer = this.ackTimer;
-    this.pair.events.after(DELAYED_ACK_US, () => {
-      this.ackArmed = false;
-      if (timer === this.ackTimer && this.unacked > 0) this.ack(this.echoUs);
-      else this.endBatch();
-    });
-  }
-
-  /** The blocks of the SACK option: the newest first, three at the most. */
-  private noteBlock(seq: number): void {
-    const { blocks } = this;
-    let from = seq;
-    let to = seq + 1;
-    for (let i = 0; i < blocks.length; i += 2) {
-      if (blocks[i] <= to && blocks[i + 1] >= from) {
-        from = Math.min(from, blocks[i]);
-        to = Math.max(to, blocks[i + 1]);
-        blocks.splice(i, 2);
-        i -= 2;
-      } else if (blocks[i + 1] <= this.expected) {
-        blocks.splice(i, 2);
-        i -= 2;
-      }
-    }
-    if (to > this.expected) blocks.unshift(Math.max(from, this.expected), to);
-  }
-
-  private ack(echoUs: number): void {
-    this.unacked = 0;
-    this.ackTimer++;
-    const end = this.o.isUp ? this.pair.server : this.pair.router;
-    const n = Math.min(3, this.blocks.length / 2);
-    end.send(this.o.flow, this.o.bucket, ACK_BYTES + 8 * n, (view, at) => {
-      view.setUint32(at, this.expected);
-      view.setFloat64(at + 4, echoUs);
-      view.setUint8(at + 12, n);
-      for (let i = 0; i < 2 * n; i++) view.setUint32(at + 13 + 4 * i, this.blocks[i]);
-    });
-  }
-
-  // ---- sender
-
   private handleAck(view: DataView, at: number): void {
     const now = this.pair.nowUs;
     const ack = view.getUint32(at);
     const { congestion, sample } = this;
-    const rttUs = now - view.getFloat64(at + 4);
+    const echoUs = view.getFloat64(at + 4);
+    const rttUs = now - echoUs;
     let newly = 0;
     sample.pipeBefore = this.pipe;
     this.sampleSeq = -1;
+    this.originals = 0;
     this.noteRtt(rttUs);
     if (ack > this.next) return;
     const isForward = ack > this.una;
     for (; this.una < ack; this.una++) newly += this.settle(this.una, UNSENT);
+    let sacked = 0;
     const n = view.getUint8(at + 12);
     for (let b = 0; b < n; b++) {
       const from = Math.max(this.una, view.getUint32(at + 13 + 8 * b));
@@ -277,9 +221,11 @@ export class TcpFlow {
       for (let seq = from; seq < to; seq++) {
         if (this.state[seq & MASK] === SACKED) continue;
         newly += this.settle(seq, SACKED);
+        sacked++;
         this.noteTop(seq);
       }
     }
+    const newDataOnly = this.lossTo >= 0 && this.judgeTimeout(isForward, echoUs, sacked > 0);
     if (isForward) {
       this.backoff = 1;
       this.armRto();
@@ -300,7 +246,45 @@ export class TcpFlow {
     this.sampleRate();
     congestion.handleAck(sample);
     if (this.recoverTo >= 0 && congestion.isReduced) this.prr(newly);
-    this.push();
+    this.push(newDataOnly);
+  }
+
+  /**
+   * An acknowledgement after a time-out: was it for nothing? Returns whether only new data may be sent now, which tells more. Source: RFC 5682 §3.1,
+   * RFC 3522 §3.2.
+   */
+  private judgeTimeout(isForward: boolean, echoUs: number, hasSacked: boolean): boolean {
+    if ((isForward && echoUs < this.firstAgainUs) || (this.isInDoubt && this.originals > 0)) {
+      this.undo();
+      return false;
+    }
+    if (this.una >= this.lossTo) {
+      this.lossTo = -1;
+      this.congestion.handleTimeoutOver(false);
+      return false;
+    }
+    if (this.next > this.lossTo) {
+      if (hasSacked || !isForward) this.isInDoubt = false;
+      return false;
+    }
+    if (!this.isInDoubt || !isForward) return false;
+    this.isInDoubt = this.next - this.una < this.maxWindow;
+    return this.isInDoubt;
+  }
+
+  /** What was taken for lost is under way after all. */
+  private undo(): void {
+    this.undone++;
+    for (let seq = this.una; seq < this.next; seq++) {
+      const i = seq & MASK;
+      if (this.state[i] !== LOST) continue;
+      this.state[i] = this.wasAgain[i] === 1 ? RESENT : SENT;
+      this.pipe++;
+    }
+    this.lostCount = 0;
+    this.scanned = this.una;
+    this.lossTo = -1;
+    this.congestion.handleTimeoutOver(true);
   }
 
   private settle(seq: number, to: number): number {
@@ -309,6 +293,9 @@ export class TcpFlow {
     this.state[i] = to;
     if (was === SENT || was === RESENT) this.pipe--;
     if (was === LOST) this.lostCount--;
+    if (was === SACKED) this.sackedOut--;
+    if (to === SACKED) this.sackedOut++;
+    if ((was === SENT || was === LOST) && this.wasAgain[i] === 0 && seq < this.lossTo) this.originals++;
     if (was !== UNSENT && was !== SACKED) {
       this.rackUs = Math.max(this.rackUs, this.sentUs[i]);
       this.arrived++;
@@ -349,8 +336,14 @@ export class TcpFlow {
   }
 
   private findLost(): void {
-    const below = this.top[DUP_THRESHOLD - 1];
+    let below = this.top[DUP_THRESHOLD - 1];
     let found = 0;
+    if (this.una >= this.probeTo) this.probeTo = -1;
+    else if (this.state[(this.probeTo - 1) & MASK] === SACKED) {
+      // The probe has arrived, what left two round trips before it has not.
+      below = Math.max(below, this.probeTo - 1);
+      this.probeTo = -1;
+    }
     for (let seq = Math.max(this.scanned, this.una); seq < below; seq++) {
       if (this.state[seq & MASK] !== SENT) continue;
       this.markLost(seq);
@@ -367,7 +360,7 @@ export class TcpFlow {
       });
     }
     this.losses += found;
-    if (found > 0 && this.recoverTo < 0) this.enterRecovery();
+    if (found > 0 && this.recoverTo < 0 && this.lossTo < 0) this.enterRecovery();
   }
 
   private markLost(seq: number): void {
@@ -383,6 +376,8 @@ export class TcpFlow {
     this.recoverFrom = Math.max(1, this.next - this.una);
     this.prrDelivered = 0;
     this.prrOut = 0;
+    this.probeTo = -1;
+    this.probeAtUs = Number.POSITIVE_INFINITY;
   }
 
   private prr(newly: number): void {
@@ -405,7 +400,7 @@ export class TcpFlow {
     }
   }
 
-  private push(): void {
+  private push(newDataOnly = false): void {
     if (this.stopped) return;
     const { pacing } = this.congestion;
     const isPaced = Number.isFinite(pacing);
@@ -418,7 +413,7 @@ export class TcpFlow {
         return;
       }
       let seq = -1;
-      if (this.lostCount > 0) {
+      if (this.lostCount > 0 && !newDataOnly) {
         seq = Math.max(this.resendFrom, this.una);
         while (this.state[seq & MASK] !== LOST) seq++;
         this.resendFrom = seq + 1;
@@ -440,6 +435,8 @@ export class TcpFlow {
         this.lostCount--;
         this.state[seq & MASK] = RESENT;
         this.underWay.push(seq);
+        if (this.lossTo >= 0) this.firstAgainUs = Math.min(this.firstAgainUs, now);
+        if (seq === this.una) this.armRto();
       } else {
         this.state[seq & MASK] = SENT;
         this.next++;
@@ -449,6 +446,7 @@ export class TcpFlow {
       count++;
       if (isPaced) this.nextPaceUs = now + count / pacing;
       if (this.rtoAtUs === Number.POSITIVE_INFINITY) this.armRto();
+      else if (!again) this.armProbe();
     }
   }
 
@@ -471,6 +469,7 @@ export class TcpFlow {
       this.arrivedUs = now;
     }
     this.sentUs[i] = now;
+    this.wasAgain[i] = again ? 1 : 0;
     this.deliveredThen[i] = this.arrived;
     this.deliveredUsThen[i] = this.arrivedUs;
     this.firstUsThen[i] = this.firstUs;
@@ -482,31 +481,73 @@ export class TcpFlow {
     });
   }
 
+  private rtoUs(): number {
+    const { srttUs, rttvarUs, backoff } = this;
+    return (srttUs === 0 ? 1_000_000 : srttUs + Math.max(MIN_RTO_US, 4 * rttvarUs)) * backoff;
+  }
+
   private armRto(): void {
-    const rtoUs = this.srttUs === 0 ? 1_000_000 : this.srttUs + Math.max(MIN_RTO_US, 4 * this.rttvarUs);
-    this.rtoAtUs = this.una === this.next ? Number.POSITIVE_INFINITY : this.pair.nowUs + rtoUs * this.backoff;
-    if (this.rtoArmed || this.rtoAtUs === Number.POSITIVE_INFINITY) return;
-    this.rtoArmed = true;
-    this.pair.events.at(this.rtoAtUs, () => this.handleRto());
+    this.rtoAtUs = this.una === this.next ? Number.POSITIVE_INFINITY : this.pair.nowUs + this.rtoUs();
+    this.armProbe();
+  }
+
+  /** A tail loss probe two round trips from now, in the time-out's place when that is earlier. Source: RFC 8985 §7.2, and what Linux adds to it. */
+  private armProbe(): void {
+    const { srttUs, rtoAtUs } = this;
+    const isOpen = this.recoverTo < 0 && this.lossTo < 0 && this.lostCount === 0 && this.sackedOut === 0;
+    const afterUs = 2 * srttUs + (this.next - this.una === 1 ? PROBE_LONE_US : PROBE_EXTRA_US);
+    this.probeAtUs = isOpen && srttUs > 0 ? Math.min(this.pair.nowUs + afterUs, rtoAtUs) : Number.POSITIVE_INFINITY;
+    this.arm();
+  }
+
+  private arm(): void {
+    const us = Math.min(this.rtoAtUs, this.probeAtUs);
+    // One that fires earlier looks again.
+    if (us >= this.timerUs) return;
+    this.timerUs = us;
+    this.pair.events.at(us, () => {
+      if (us !== this.timerUs) return;
+      this.timerUs = Number.POSITIVE_INFINITY;
+      if (this.stopped) return;
+      if (this.pair.nowUs >= this.probeAtUs) this.sendProbe();
+      else if (this.pair.nowUs >= this.rtoAtUs) this.handleRto();
+      this.arm();
+    });
+  }
+
+  /** One segment more, whatever the window: a new one, or the last again. The time-out is counted from it. */
+  private sendProbe(): void {
+    const now = this.pair.nowUs;
+    const isNew = this.next - this.una < this.maxWindow;
+    this.probeAtUs = Number.POSITIVE_INFINITY;
+    if (this.probeTo >= 0 || !this.transmit(isNew ? this.next : this.next - 1, !isNew)) {
+      this.rtoAtUs = Math.max(now + 1_000, this.sentUs[this.una & MASK] + this.rtoUs());
+      return;
+    }
+    this.probes++;
+    if (isNew) {
+      this.state[this.next++ & MASK] = SENT;
+      this.pipe++;
+    }
+    this.probeTo = this.next;
+    this.rtoAtUs = now + this.rtoUs();
   }
 
   private handleRto(): void {
-    this.rtoArmed = false;
-    if (this.rtoAtUs === Number.POSITIVE_INFINITY || this.stopped) return;
-    if (this.pair.nowUs < this.rtoAtUs) {
-      this.rtoArmed = true;
-      this.pair.events.at(this.rtoAtUs, () => this.handleRto());
-      return;
-    }
+    const now = this.pair.nowUs;
     this.timeouts++;
-    this.congestion.handleTimeout(this.backoff === 1);
+    if (this.lossTo < 0) this.firstAgainUs = this.recoverTo < 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    this.isInDoubt = this.recoverTo < 0;
+    this.lossTo = this.next;
     this.recoverTo = -1;
-    this.backoff = Math.min(64, this.backoff * 2);
+    this.probeTo = -1;
     for (let seq = this.una; seq < this.next; seq++) {
       const s = this.state[seq & MASK];
-      if (s === SENT || s === RESENT) this.markLost(seq);
+      const isRecent = seq > this.una && this.sentUs[seq & MASK] + this.srttUs + this.minRttUs / 4 > now;
+      if ((s === SENT || s === RESENT) && !isRecent) this.markLost(seq);
     }
-    this.scanned = this.next;
+    this.congestion.handleTimeout(this.backoff === 1, this.pipe);
+    this.backoff = Math.min(64, this.backoff * 2);
     this.resendFrom = this.una;
     this.armRto();
     this.push();

@@ -1,0 +1,113 @@
+/** The model of TCP over a line that is silent now and then: what Linux takes back is taken back, what is lost is sent again. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seeded } from '../../src/base/random.ts';
+import { Events } from './events.ts';
+import type { PacketHandler } from './pair.ts';
+import { type Host, type Net, TcpFlow } from './tcp.ts';
+
+const ONE_WAY_US = 20_000;
+const WINDOW = 200;
+const WARM_US = 2e6;
+
+/** What the line does with a packet now: lets it pass, keeps it until then, or loses it if it is data. */
+type Fate = 'pass' | 'lose' | { untilUs: number };
+
+class LineEnd implements Host {
+  readonly handlers = new Map<number, PacketHandler>();
+  readonly afterBatch: (() => void)[] = [];
+  private readonly line: Line;
+  to!: LineEnd;
+
+  constructor(line: Line) {
+    this.line = line;
+  }
+
+  send(flow: number, _bucket: number, length: number, write: (view: DataView, at: number) => void): boolean {
+    const { line } = this;
+    const view = new DataView(new ArrayBuffer(length));
+    write(view, 0);
+    if (line.fate === 'lose' && this === line.server) return true;
+    const leavesUs = typeof line.fate === 'object' ? line.fate.untilUs : line.nowUs;
+    line.events.at(leavesUs + ONE_WAY_US, () => {
+      this.to.handlers.get(flow)?.(view, 0, length);
+      for (const handler of this.to.afterBatch) handler();
+    });
+    return true;
+  }
+}
+
+/** A line without a limit but the flow's window. */
+class Line implements Net {
+  readonly events = new Events();
+  readonly random = seeded(1);
+  readonly router = new LineEnd(this);
+  readonly server = new LineEnd(this);
+  fate: Fate = 'pass';
+
+  constructor() {
+    this.router.to = this.server;
+    this.server.to = this.router;
+  }
+
+  get nowUs(): number {
+    return this.events.nowUs;
+  }
+
+  run(forUs: number): void {
+    const { events } = this;
+    const untilUs = events.nowUs + forUs;
+    while (events.nextUs() <= untilUs) {
+      events.nowUs = Math.max(events.nowUs, events.nextUs());
+      events.runDue();
+    }
+    events.nowUs = untilUs;
+  }
+}
+
+/** A flow at its full window over a line that is then silent for `us`. */
+function overSilence(congestion: 'cubic' | 'bbr', us: number, kind: 'keeps' | 'loses') {
+  const line = new Line();
+  const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: WINDOW, congestion });
+  line.run(WARM_US);
+  const cwnd = tcp.cwnd;
+  line.fate = kind === 'keeps' ? { untilUs: line.nowUs + us } : 'lose';
+  line.run(us);
+  line.fate = 'pass';
+  return { line, tcp, cwnd };
+}
+
+for (const congestion of ['cubic', 'bbr'] as const) {
+  test(`${congestion}: a time-out that was for nothing is taken back`, () => {
+    const { line, tcp, cwnd } = overSilence(congestion, 500_000, 'keeps');
+    assert.equal(tcp.timeouts, 1);
+    line.run(4 * ONE_WAY_US);
+    assert.equal(tcp.undone, 1);
+    assert.ok(tcp.cwnd >= cwnd, `${tcp.cwnd} of ${cwnd}`);
+    const { delivered } = tcp;
+    line.run(10 * ONE_WAY_US);
+    // Five round trips with nearly the window in each: no slow start.
+    assert.ok(tcp.delivered - delivered > 4 * Math.min(cwnd, WINDOW), `${tcp.delivered - delivered} segments`);
+    assert.ok(tcp.spurious <= 3, `${tcp.spurious} sent for nothing`);
+  });
+
+  test(`${congestion}: a time-out after a real loss is not`, () => {
+    const { line, tcp } = overSilence(congestion, 500_000, 'loses');
+    assert.equal(tcp.timeouts, 1);
+    const { delivered } = tcp;
+    line.run(1e6);
+    assert.equal(tcp.undone, 0);
+    assert.ok(tcp.delivered > delivered + 5 * WINDOW, `${tcp.delivered - delivered} segments`);
+    // One time-out for what was under way, and all else by SACK.
+    assert.ok(tcp.timeouts <= 2);
+  });
+
+  test(`${congestion}: a tail that was lost is found by a probe, without a time-out`, () => {
+    const { line, tcp } = overSilence(congestion, 3 * ONE_WAY_US, 'loses');
+    const { delivered } = tcp;
+    line.run(400_000);
+    assert.equal(tcp.timeouts, 0);
+    assert.ok(tcp.probes > 0);
+    assert.ok(tcp.delivered > delivered + WINDOW, `${tcp.delivered - delivered} segments`);
+  });
+}
