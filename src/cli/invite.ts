@@ -22,10 +22,9 @@ export interface InviteOptions extends GlobalOptions {
 /** Prints an invitation. */
 export async function invite(name: string, options: InviteOptions): Promise<number> {
   needRoot('yoke invite');
-  const instance: Instance = options;
-  const config = loadServer(instance.config, 'yoke invite');
-  await printNewInvitation(name, config, instance, options);
-  if (lockHolder(instance.runDir) === undefined) {
+  const config = loadServer(options.config, 'yoke invite');
+  await printNewInvitation(name, config, options, options);
+  if (lockHolder(options.runDir) === undefined) {
     process.stderr.write('the service does not run, so nobody can join yet; start it: yoke server init\n');
   }
   return EXIT_DONE;
@@ -38,19 +37,22 @@ export async function printNewInvitation(
   instance: Instance,
   { expires, qr }: { expires: number; qr: boolean },
 ): Promise<void> {
-  const places =
-    config.bond.endpoints?.slice(0, PLACES_LIMIT) ?? (await findPlaces(config.bond.listen[0].port, config.bond.ifname));
+  const { endpoints, ifname, listen } = config.bond;
+  const places = endpoints?.slice(0, PLACES_LIMIT) ?? (await findPlaces(listen[0].port, ifname));
   const secret = Uint8Array.from(randomBytes(16));
   const expiresAt = new Date(Date.now() + expires * 1000);
   const params = { name, hash: hashOfSecret(secret), expiresAt: expiresAt.toISOString() };
   await tellMembers(instance, 'invite', params);
   const serverKey = readKeys(config).publicKey;
-  const line = printInvitation({ places, port: config.bond.listen[0].port, serverKey, secret });
+  const line = printInvitation({ places, port: outerPort(config), serverKey, secret });
   const until = `${expiresAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
   process.stdout.write(`invitation for ${name}, good once, until ${until}; on the router, as root:\n\n`);
   process.stdout.write(`  yoke join ${line}\n\n`);
   if (qr && process.stdout.isTTY) process.stdout.write(`${printQr(line)}\n`);
 }
+
+/** The UDP port that routers reach a server at. */
+export const outerPort = ({ bond }: Config): number => bond.endpointPort ?? bond.listen[0].port;
 
 /** Black on white whatever the terminal's colours are; two rows of the code are one line. */
 export function printQr(text: string): string {

@@ -25,7 +25,6 @@ import { MAX_LINKS } from '../config/options.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { readConfig } from '../config/schema.ts';
 import { askControl } from '../daemon/control.ts';
-import type { Instance } from '../daemon/instance.ts';
 import { askToJoin, type Joined } from '../daemon/joining.ts';
 import { ensurePrivateKey, publicKeyOf } from '../daemon/keys.ts';
 import { replaceConfig } from '../daemon/load.ts';
@@ -71,17 +70,14 @@ export async function join(text: string | undefined, options: JoinOptions): Prom
   const line = text === '-' ? await readStdin(STDIN_LIMIT_BYTES) : text;
   const invitation = line === undefined ? undefined : parseInvitation(line);
   needRoot(COMMAND);
-  const instance: Instance = options;
-  const before = readText(instance.config) ?? '';
-  const changed = invitation
-    ? await joinServer(invitation, before, instance, options)
-    : await addNewLinks(before, instance, options);
+  const before = readText(options.config) ?? '';
+  const changed = invitation ? await joinServer(invitation, before, options) : await addNewLinks(before, options);
   if (changed === 'end') return EXIT_DONE;
-  const started = await startService(instance, { restart: changed === 'all' });
-  if (changed === 'links') await askControl(instance.runDir, 'reload', {}, RELOAD_LIMIT_MS);
-  else say(printStarted(started, instance));
-  const config = readConfig(readText(instance.config) ?? '', instance.config);
-  const up = await waitForLinks(config, instance.runDir, say);
+  const started = await startService(options, { restart: changed === 'all' });
+  if (changed === 'links') await askControl(options.runDir, 'reload', {}, RELOAD_LIMIT_MS);
+  else say(printStarted(started, options));
+  const config = readConfig(readText(options.config) ?? '', options.config);
+  const up = await waitForLinks(config, options.runDir, say);
   if (options.test && up > 0) await measureBond(config, TEST_SECONDS, say);
   if (config.links.length === 1) {
     say('one link only: the bond works, and gets faster with a second; when it is there: yoke join');
@@ -93,19 +89,14 @@ export async function join(text: string | undefined, options: JoinOptions): Prom
 /** What was written: the whole bond, links only, nothing because it runs so already; or the end, because there is nothing to do. */
 type Changed = 'all' | 'links' | 'nothing' | 'end';
 
-async function joinServer(
-  invitation: Invitation,
-  before: string,
-  instance: Instance,
-  options: JoinOptions,
-): Promise<Changed> {
-  const { config: file } = instance;
+async function joinServer(invitation: Invitation, before: string, options: JoinOptions): Promise<Changed> {
+  const { config: file } = options;
   const belongs = before === '' ? 'nobody' : belongsTo(before, file, printKey(invitation.serverKey));
   checkBelongs(belongs, file, options.replace);
   const { links, passed } = await chooseLinks(options.link, bondDevice(before, file));
   if (!(await agreed(links, passed, options))) return 'end';
 
-  const privateKeyFile = keyFileIn(before, file) ?? joinPath(instance.stateDir, 'private.key');
+  const privateKeyFile = keyFileIn(before, file) ?? joinPath(options.stateDir, 'private.key');
   const privateKey = ensurePrivateKey(privateKeyFile);
   say(`asking the server at ${invitation.places.join(', ')}, UDP port ${invitation.port} …`);
   const own = { privateKey, publicKey: publicKeyOf(privateKey) };
@@ -139,11 +130,11 @@ async function joinServer(
   const isWritten = write(file, before, text, belongs === 'other');
   const inner = [answer.v4, answer.v6].flatMap((a) => (a ? printAddress(a.router) : []));
   say(`this router is ${answer.name}, ${inner.join(' and ')} inside the bond`);
-  return isWritten || !lockHolder(instance.runDir) ? 'all' : 'nothing';
+  return isWritten || !lockHolder(options.runDir) ? 'all' : 'nothing';
 }
 
-async function addNewLinks(before: string, instance: Instance, options: JoinOptions): Promise<Changed> {
-  const { config: file } = instance;
+async function addNewLinks(before: string, options: JoinOptions): Promise<Changed> {
+  const { config: file } = options;
   const isJoined = before !== '' && ['same', 'other'].includes(belongsTo(before, file, ''));
   if (!isJoined) {
     const todo = 'on the server: yoke invite NAME, and here: yoke join INVITATION';
@@ -167,7 +158,7 @@ async function addNewLinks(before: string, instance: Instance, options: JoinOpti
     withLinks(before, file, { links: added, server, ...(remotePort !== DEFAULT_PORT && { port: remotePort }) }),
     false,
   );
-  return lockHolder(instance.runDir) ? 'links' : 'all';
+  return lockHolder(options.runDir) ? 'links' : 'all';
 }
 
 /** @throws YokeError when this file is not to be touched. */

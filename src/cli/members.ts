@@ -10,9 +10,8 @@ import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 /** Lets a router go: its session ends at once. */
 export async function revoke(name: string, options: GlobalOptions): Promise<number> {
   needRoot('yoke revoke');
-  const instance: Instance = options;
-  loadServer(instance.config, 'yoke revoke');
-  await tellMembers(instance, 'revoke', { name });
+  loadServer(options.config, 'yoke revoke');
+  await tellMembers(options, 'revoke', { name });
   process.stdout.write(`${name} is gone: its key and its invitation are worth nothing any more\n`);
   return EXIT_DONE;
 }
@@ -20,9 +19,8 @@ export async function revoke(name: string, options: GlobalOptions): Promise<numb
 /** Gives a router another name; nothing else changes. */
 export async function rename(name: string, to: string, options: GlobalOptions): Promise<number> {
   needRoot('yoke rename');
-  const instance: Instance = options;
-  loadServer(instance.config, 'yoke rename');
-  await tellMembers(instance, 'rename', { name, to });
+  loadServer(options.config, 'yoke rename');
+  await tellMembers(options, 'rename', { name, to });
   process.stdout.write(`${name} is called ${to} now\n`);
   return EXIT_DONE;
 }

@@ -33,10 +33,9 @@ export interface PeerView {
 /** Prints routers and open invitations. */
 export async function peers(options: GlobalOptions & { json?: boolean }): Promise<number> {
   needRoot('yoke peers');
-  const instance = options;
-  const config = loadServer(instance.config, 'yoke peers');
-  const status = lockHolder(instance.runDir) ? ((await askControl(instance.runDir, 'status')) as Status) : undefined;
-  const register = new Invitations(instance.stateDir);
+  const config = loadServer(options.config, 'yoke peers');
+  const status = lockHolder(options.runDir) ? ((await askControl(options.runDir, 'status')) as Status) : undefined;
+  const register = new Invitations(options.stateDir);
   const used = register.list().filter((e) => e.publicKey !== undefined);
   const open = register.open(Date.now()).map(({ name, expiresAt }) => ({ name, expiresAt }));
   const views = config.clients

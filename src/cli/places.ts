@@ -18,7 +18,7 @@ export async function findPlaces(port: number, ifname: string): Promise<string[]
       where: "this server's address",
       expected: 'a public one',
       found: `${v4}, a private one, so a router or a provider's NAT stands before it`,
-      todo: `forward UDP port ${port} to ${v4} there, and name the public address: yoke server init --public-ip ADDRESS`,
+      todo: `forward UDP port ${port} to ${v4} there, and name the public address: yoke server init --public-ip ADDRESS (and --public-port PORT, where another port is forwarded)`,
     });
   }
   const places = [v4, v6].filter((a) => a !== undefined && isPublic(a)) as string[];

@@ -13,7 +13,7 @@ import type { Config } from '../config/config.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { readConfig } from '../config/schema.ts';
 import { parseUci, printUci } from '../config/uci.ts';
-import { findSection, setOption } from '../config/uci-edit.ts';
+import { deleteOption, findSection, setOption } from '../config/uci-edit.ts';
 import { whyNotFree } from '../daemon/check.ts';
 import { firewallWarnings } from '../daemon/firewall.ts';
 import type { Instance } from '../daemon/instance.ts';
@@ -25,13 +25,15 @@ import { logOf, type Started, startService } from '../daemon/service.ts';
 import { readDevices } from '../host/read.ts';
 import { readText } from '../pki/files.ts';
 import { needRoot, wrongMachine } from './as-root.ts';
-import { printNewInvitation } from './invite.ts';
+import { outerPort, printNewInvitation } from './invite.ts';
 import { findPlaces, isPlace } from './places.ts';
 import { EXIT_DONE, type GlobalOptions } from './terms.ts';
 
 /** What `yoke server init` is given. */
 export interface ServerInitOptions extends GlobalOptions {
   publicIp?: string[];
+  /** The port that is forwarded to `port`; undefined: the same. */
+  publicPort?: number;
   port?: number;
   network?: string;
   name: string;
@@ -49,24 +51,29 @@ export async function serverInit(options: ServerInitOptions): Promise<number> {
   needRoot(COMMAND);
   checkName(options.name);
   for (const place of options.publicIp ?? []) {
-    if (!isPlace(place))
-      throw wrongMachine(`--public-ip ${place}`, 'an address or a host name', 'neither', 'correct it');
+    if (isPlace(place)) continue;
+    const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(place) ?? [];
+    const todo = host && isPlace(host) ? `write: --public-ip ${host} --public-port ${port}` : 'correct it';
+    throw wrongMachine(`--public-ip ${place}`, 'an address or a host name', host ? 'one with a port' : 'neither', todo);
   }
-  const instance: Instance = options;
   const say = (text: string) => void process.stdout.write(`${text}\n`);
-  const text = readText(instance.config) ?? '';
-  const hasBond = text !== '' && findSection(parseUci(text, instance.config), 'interface', 'bond') >= 0;
-  const config = hasBond ? keep(text, instance, options) : await make(text, instance, options);
+  const text = readText(options.config) ?? '';
+  const hasBond = text !== '' && findSection(parseUci(text, options.config), 'interface', 'bond') >= 0;
+  const config = hasBond ? keep(text, options) : await make(text, options);
   const { endpoints = [], listen, addresses } = config.bond;
-  say(hasBond ? `kept ${instance.config}` : `wrote ${instance.config}`);
-  say(`routers find this server at ${endpoints.join(', ')}, UDP port ${listen[0].port}`);
+  say(hasBond ? `kept ${options.config}` : `wrote ${options.config}`);
+  const port = outerPort(config);
+  const isForwarded = port !== listen[0].port;
+  const to = isForwarded ? `, which has to lead to UDP port ${listen[0].port} of this machine` : '';
+  say(`routers find this server at ${endpoints.join(', ')}, UDP port ${port}${to}`);
   say(`inside the bond it is ${addresses.map((a) => printAddress(a.bytes)).join(' and ')}`);
-  const started = await startService(instance, { restart: false });
-  say(printStarted(started, instance));
+  const started = await startService(options, { restart: false });
+  say(printStarted(started, options));
   for (const warning of await firewallWarnings(config)) say(warning);
-  say(`if the provider of this machine has a firewall of its own, open UDP port ${listen[0].port} there, too\n`);
-  const isFresh = config.clients.length === 0 && new Invitations(instance.stateDir).open(Date.now()).length === 0;
-  if (isFresh) await printNewInvitation(options.name, config, instance, { expires: FIRST_EXPIRES_S, qr: options.qr });
+  const where = isForwarded ? 'whatever stands before this machine' : 'the provider of this machine';
+  say(`if ${where} has a firewall of its own, open UDP port ${port} there, too\n`);
+  const isFresh = config.clients.length === 0 && new Invitations(options.stateDir).open(Date.now()).length === 0;
+  if (isFresh) await printNewInvitation(options.name, config, options, { expires: FIRST_EXPIRES_S, qr: options.qr });
   else say('yoke invite NAME invites one more router; yoke peers lists those that are there');
   return EXIT_DONE;
 }
@@ -80,8 +87,8 @@ export function printStarted({ keeper, already }: Started, instance: Instance): 
 }
 
 /** The server that is there already; only its addresses may be others. @throws YokeError when it is none, or an option contradicts it. */
-function keep(text: string, instance: Instance, { publicIp = [], port, network }: ServerInitOptions): Config {
-  const { config: file } = instance;
+function keep(text: string, options: ServerInitOptions): Config {
+  const { config: file, publicIp = [], publicPort, port, network } = options;
   const config = readConfig(text, file);
   if (config.role !== 'server') {
     const todo = `run ${COMMAND} on the server; to make this machine one, move ${file} away first`;
@@ -101,17 +108,20 @@ function keep(text: string, instance: Instance, { publicIp = [], port, network }
     const todo = 'change option ipaddr there, and each client, then restart the service';
     throw wrongMachine(`--network ${network}`, `${isNetwork.join(', ')}, as ${file} says`, 'another', todo);
   }
-  if (publicIp.length === 0) return config;
-  const document = parseUci(text, file);
-  const changed = printUci(setOption(document, findSection(document, 'interface', 'bond'), 'endpoint', publicIp));
+  let document = parseUci(text, file);
+  const bond = findSection(document, 'interface', 'bond');
+  if (publicIp.length > 0) document = setOption(document, bond, 'endpoint', publicIp);
+  if (publicPort === isPort) document = deleteOption(document, bond, 'endpoint_port');
+  else if (publicPort !== undefined) document = setOption(document, bond, 'endpoint_port', `${publicPort}`);
+  const changed = printUci(document);
   const fresh = readConfig(changed, file);
   if (changed !== text) replaceConfig(file, changed);
   return fresh;
 }
 
 /** A new server: finds out, then writes. Nothing is written when something is in the way. */
-async function make(text: string, instance: Instance, options: ServerInitOptions): Promise<Config> {
-  const { config: file, stateDir } = instance;
+async function make(text: string, options: ServerInitOptions): Promise<Config> {
+  const { config: file, stateDir, publicPort } = options;
   const port = options.port ?? DEFAULT_PORT;
   await checkPort(port);
   const endpoints = options.publicIp ?? (await findPlaces(port, 'bond0'));
@@ -123,6 +133,7 @@ async function make(text: string, instance: Instance, options: ServerInitOptions
     ...((await hasIpv6Out()) && { ip6addr: `${uniqueLocal()}::1/64` }),
     privateKeyFile,
     endpoints,
+    ...(publicPort !== undefined && publicPort !== port && { endpointPort: publicPort }),
     clients: [],
   });
   const whole = text === '' || text.endsWith('\n\n') ? text + section : `${text.replace(/\n*$/, '\n\n')}${section}`;

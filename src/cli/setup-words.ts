@@ -29,6 +29,11 @@ export function describeSetup(program: Command, done: (code: number) => void): v
     async (options) => (await import('./server-init.ts')).serverInit(options),
   )
     .option('--public-ip <address>', 'address or host name that routers find this server at; may be repeated', collect)
+    .option(
+      '--public-port <port>',
+      'UDP port there, where a router before this machine forwards another one',
+      parsePort,
+    )
     .option('--port <port>', 'UDP port to listen at (default: 1194)', parsePort)
     .option('--network <prefix>', 'IPv4 network inside the bond (default: 10.121.111.0/24)')
     .option('--name <name>', 'the first router', 'home')

@@ -50,6 +50,8 @@ export interface NewServer {
   publicIpaddr?: string;
   /** Where routers reach it. */
   endpoints?: readonly string[];
+  /** The UDP port there; undefined: the one that it listens at. */
+  endpointPort?: number;
   clients: readonly NewClient[];
 }
 
@@ -89,6 +91,7 @@ export function printServerConfig(server: NewServer): string {
       ['private_key_file', server.privateKeyFile, "made by 'yoke keygen'"],
       ['public_ipaddr', server.publicIpaddr, 'what clients appear as on the internet'],
       ...(server.endpoints ?? []).map((e): Line => ['endpoint', e, 'where routers reach this server', 'list']),
+      ['endpoint_port', server.endpointPort?.toString(), 'which is forwarded to this machine'],
     ]),
     ...server.clients.map(printClientSection),
   ].join('\n');

@@ -91,6 +91,8 @@ export interface BondConfig {
   publicIpaddr?: AddressBytes;
   /** Server: addresses and names under which routers reach it, for invitations. */
   endpoints?: string[];
+  /** Server: the UDP port of these; undefined: the first that it listens at. */
+  endpointPort?: number;
   /** Server: UDP addresses and ports it listens at. */
   listen: { address?: AddressBytes; port: number }[];
   /** Server: what clients reach at its inner addresses, beside ping and the speed test. */

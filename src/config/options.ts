@@ -224,6 +224,13 @@ export const BOND_OPTIONS = {
     otherwise: 'the address of the device that leads out',
     doc: 'Where routers reach this server: address or host name, for `yoke invite` (docs/setup.md). Four at most.',
   }),
+  endpoint_port: is({
+    kind: kind.port(1),
+    role: 'server',
+    engine: 'multipath',
+    otherwise: 'the first port that it listens at',
+    doc: 'UDP port that routers reach this server at, where a router or NAT before it forwards another one.',
+  }),
   listen: is({
     kind: kind.listen,
     role: 'server',

@@ -193,6 +193,7 @@ function toBond(file: string, reader: Reader, { section, read: r }: BondReading)
     killswitch: must(r.killswitch),
     publicIpaddr: oneOf(r.public_ipaddr),
     ...(r.endpoint.said.length > 0 && { endpoints: allOf(r.endpoint) }),
+    ...(r.endpoint_port.said.length > 0 && { endpointPort: oneOf(r.endpoint_port) }),
     listen,
     open: allOf(r.open),
     testPort: must(r.test_port),

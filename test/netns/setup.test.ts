@@ -331,6 +331,35 @@ describe('set-up', { skip: CANNOT }, () => {
     assert.match(await join(lineIn(told)), /link eth2 stands/);
   });
 
+  test('behind a NAT that forwards another port', async () => {
+    await refused(
+      'server',
+      ['server', 'init', '--public-ip', `${SERVER}:4433`],
+      /found one with a port; write: --public-ip 203\.0\.113\.1 --public-port 4433/,
+    );
+    const told = await init('--public-port', '4433');
+    assert.match(
+      told,
+      /at 203\.0\.113\.1, UDP port 4433, which has to lead to UDP port 1194 of this machine[\s\S]*open UDP port 4433 there/,
+    );
+    await nft(
+      `table inet shut {
+  chain lead { type nat hook prerouting priority -100; ip daddr ${SERVER} udp dport 4433 dnat ip to 192.0.2.1:1194; }
+  chain in { type filter hook input priority 0; udp dport 1194 ct status & dnat != dnat drop; }
+}
+`,
+    );
+    assert.match(
+      await join(lineIn(told)),
+      /link eth1 stands[\s\S]*link eth2 stands|link eth2 stands[\s\S]*link eth1 stands/,
+    );
+    assert.match(await m.read('router', CONFIG), /option remote_port '4433'/);
+    assert.ok(await pings('10.121.111.1'));
+    assert.match(await init(), /UDP port 4433, which/, 'run again it stays');
+    assert.doesNotMatch(await init('--public-port', '1194'), /4433/);
+    assert.doesNotMatch(await m.read('server', CONFIG), /endpoint_port/);
+  });
+
   test('one link only, then a second one; two interfaces behind one modem', async () => {
     await m.net.ip('router', 'link set dev eth2 down');
     const line = lineIn(await init());
