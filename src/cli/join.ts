@@ -93,7 +93,7 @@ async function joinServer(invitation: Invitation, before: string, options: JoinO
   const { config: file } = options;
   const belongs = before === '' ? 'nobody' : belongsTo(before, file, printKey(invitation.serverKey));
   checkBelongs(belongs, file, options.replace);
-  const { links, passed } = await chooseLinks(options.link, bondDevice(before, file));
+  const { links, passed } = await chooseLinks(options.link, bondDevice(before, file), linkInterfaces(before, file));
   if (!(await agreed(links, passed, options))) return 'end';
 
   const privateKeyFile = keyFileIn(before, file) ?? joinPath(options.stateDir, 'private.key');
@@ -106,9 +106,9 @@ async function joinServer(invitation: Invitation, before: string, options: JoinO
   if (answer.verdict !== 'welcome') throw refused(answer.verdict, belongs);
   await checkInner(answer.v4, bondDevice(before, file));
 
-  const serverOf = (device: string) =>
+  const serverOf = (name: string) =>
     placeFor(
-      links.find((l) => l.device === device),
+      links.find((l) => l.name === name),
       joined,
       invitation,
     );
@@ -116,9 +116,7 @@ async function joinServer(invitation: Invitation, before: string, options: JoinO
     before,
     file,
     {
-      links: links.map(
-        (l): NewLink => ({ name: linkName(l.device!), interface: l.device!, server: serverOf(l.device!) }),
-      ),
+      links: links.map((l) => ({ ...newLink(l), server: serverOf(l.name) })),
       server: joined.place,
       ...(invitation.port !== DEFAULT_PORT && { port: invitation.port }),
       ...innerOptions(answer.v4, answer.v6),
@@ -142,8 +140,8 @@ async function addNewLinks(before: string, options: JoinOptions): Promise<Change
   }
   const config = readConfig(before, file);
   const known = linkInterfaces(before, file);
-  const found = await chooseLinks(options.link, config.bond.ifname);
-  const links = found.links.filter((l) => !known.includes(l.device!));
+  const found = await chooseLinks(options.link, config.bond.ifname, known);
+  const links = found.links.filter((l) => !known.includes(l.name));
   if (links.length === 0) {
     for (const p of found.passed) say(`left out: ${p.device}: ${p.why}`);
     say(`no new link: ${known.join(', ')} ${known.length === 1 ? 'is' : 'are'} in ${file} already`);
@@ -151,11 +149,14 @@ async function addNewLinks(before: string, options: JoinOptions): Promise<Change
   }
   if (!(await agreed(links, found.passed, options))) return 'end';
   const { server, remotePort } = config.links[0];
-  const added = links.map((l): NewLink => ({ name: linkName(l.device!), interface: l.device! }));
   write(
     file,
     before,
-    withLinks(before, file, { links: added, server, ...(remotePort !== DEFAULT_PORT && { port: remotePort }) }),
+    withLinks(before, file, {
+      links: links.map(newLink),
+      server,
+      ...(remotePort !== DEFAULT_PORT && { port: remotePort }),
+    }),
     false,
   );
   return lockHolder(options.runDir) ? 'links' : 'all';
@@ -173,9 +174,13 @@ function checkBelongs(belongs: Belongs, file: string, replace: boolean | undefin
   }
 }
 
+const newLink = ({ name }: LinkFacts): NewLink => ({ name: linkName(name), interface: name });
+
+/** The links to take; one that the file has already is called as there. `known`: the interfaces of the file. */
 async function chooseLinks(
   named: readonly string[] | undefined,
   except: string,
+  known: readonly string[],
 ): Promise<{ links: LinkFacts[]; passed: Passed[] }> {
   const found =
     named !== undefined
@@ -191,7 +196,9 @@ async function chooseLinks(
       todo,
     });
   }
-  if (found.links.length > 0) return { ...found, links: found.links.slice(0, MAX_LINKS) };
+  const there = await Promise.all(known.map(lookAtDevice));
+  const links = found.links.map((l) => ({ ...l, name: there.find((k) => k.device === l.device)?.name ?? l.name }));
+  if (links.length > 0) return { ...found, links: links.slice(0, MAX_LINKS) };
   throw new YokeError('host', {
     where: 'this router',
     expected: 'an interface that is up, with an address and a gateway',
@@ -204,7 +211,7 @@ async function chooseLinks(
 async function agreed(links: readonly LinkFacts[], passed: readonly Passed[], { yes }: JoinOptions): Promise<boolean> {
   const rows = links.map((l) => {
     const of = (key: 'address' | 'gateway') => [l.v4?.[key], l.v6?.[key]].filter((a) => a !== undefined).join(' ');
-    return [l.device!, of('address'), of('gateway')];
+    return [l.name === l.device ? l.name : `${l.name} (${l.device})`, of('address'), of('gateway')];
   });
   process.stdout.write(printTable(['link', 'address', 'gateway'], rows));
   for (const p of passed) say(`left out: ${p.device}: ${p.why}`);

@@ -5,13 +5,12 @@
  *   address   said by hand, else the first global one (IPv6: of the public range first, never temporary)
  *   gateway   said by hand → main table → any other table → netifd → DHCP lease → point-to-point device: none needed
  */
-import { access } from 'node:fs/promises';
 import { parseAddress, parseIpv6, parsePrefix, prefixContains } from '../base/address.ts';
 import type { Access, GatewaySource, LinkFacts, LinkLookout } from '../plan/facts.ts';
 import { type Family, MAIN_TABLE, PROTOCOL } from '../plan/thing.ts';
 import { leaseGateway } from './leases.ts';
+import { askNetifd, type Netifd } from './netifd.ts';
 import { canonical, type IpAddress, type IpDevice, type IpRoute } from './read.ts';
-import { run } from './run.ts';
 
 /** What was read once for all links. */
 export interface Surroundings {
@@ -109,37 +108,3 @@ function hopsOf(r: IpRoute): { dev?: string; gateway?: string; table: number }[]
 }
 
 const familyOf = (address: string): Family => (parseAddress(address)?.length === 16 ? 6 : 4);
-
-interface Netifd {
-  device?: string;
-  gateways: Partial<Record<Family, string>>;
-}
-
-/** What OpenWrt's network daemon knows of a logical interface; undefined where there is no netifd, or no such interface. */
-async function askNetifd(name: string): Promise<Netifd | undefined> {
-  if (!(await exists('/bin/ubus')) && !(await exists('/usr/bin/ubus'))) return undefined;
-  const ran = await run(['ubus', 'call', `network.interface.${name}`, 'status']);
-  return ran.status === 0 ? parseNetifd(ran.stdout) : undefined;
-}
-
-/** Reads `ubus call network.interface.NAME status`. */
-export function parseNetifd(text: string): Netifd | undefined {
-  let status: { l3_device?: string; device?: string; route?: { target?: string; mask?: number; nexthop?: string }[] };
-  try {
-    status = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const gateways: Partial<Record<Family, string>> = {};
-  for (const r of status.route ?? []) {
-    const hop = r.nexthop === undefined ? undefined : parseAddress(r.nexthop);
-    if (r.mask === 0 && hop?.some((b) => b !== 0)) gateways[hop.length === 4 ? 4 : 6] ??= r.nexthop;
-  }
-  return { device: status.l3_device ?? status.device, gateways };
-}
-
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
-  );

@@ -6,6 +6,7 @@
 import { networkOf, parseAddress, printPrefix } from '../base/address.ts';
 import type { Access, LinkFacts } from '../plan/facts.ts';
 import { findLink, type Surroundings } from './links.ts';
+import { interfaceNames } from './netifd.ts';
 import { hasIpv6, type IpRoute, ipJson, readDevices } from './read.ts';
 import { run } from './run.ts';
 
@@ -17,7 +18,7 @@ export interface Passed {
 
 /** What was found. */
 export interface WaysOut {
-  /** In the order of the kernel's device numbers; all have a device. */
+  /** In the order of the kernel's device numbers; all have a device. `name`: what a configuration calls it, netifd's interface or else the device. */
   links: LinkFacts[];
   passed: Passed[];
 }
@@ -32,7 +33,11 @@ interface DeviceKind {
 
 /** Looks at the machine; `except`: devices that are no links whatever they look like. @throws YokeError when a program is missing. */
 export async function findWaysOut(except: readonly string[]): Promise<WaysOut> {
-  const [around, kinds] = await Promise.all([surroundings(), ipJson<DeviceKind>('-d', 'link', 'show')]);
+  const [around, kinds, names] = await Promise.all([
+    surroundings(),
+    ipJson<DeviceKind>('-d', 'link', 'show'),
+    interfaceNames(),
+  ]);
   const tunnels = kinds.filter((k) => TUNNELS.includes(k.linkinfo?.info_kind ?? '')).map((k) => k.ifname);
   const candidates = around.devices.filter(
     (d) => !d.flags.includes('LOOPBACK') && !except.includes(d.ifname) && !tunnels.includes(d.ifname),
@@ -41,10 +46,10 @@ export async function findWaysOut(except: readonly string[]): Promise<WaysOut> {
   const links = found.filter(
     (l) => l.problem === undefined && (leadsOut(l.v4, l, around) || leadsOut(l.v6, l, around)),
   );
-  return oneForEachLine(links);
+  return oneForEachLine(links.map((l) => ({ ...l, name: names.get(l.device!) ?? l.name })));
 }
 
-/** One device that was named by hand, whatever it looks like. */
+/** One device or interface of netifd that was named by hand, whatever it looks like; `name` is that name. */
 export async function lookAtDevice(device: string): Promise<LinkFacts> {
   return lookAt(device, await surroundings());
 }

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { FileJournal } from '../../src/host/journal.ts';
 import { leaseGateway, parseDhclientLeases } from '../../src/host/leases.ts';
-import { parseNetifd } from '../../src/host/links.ts';
+import { parseInterfaceNames, parseNetifd } from '../../src/host/netifd.ts';
 import { parseTableNames } from '../../src/host/observe.ts';
 import { run, runWell } from '../../src/host/run.ts';
 import type { Entry } from '../../src/plan/plan.ts';
@@ -145,4 +145,34 @@ test('the owner of a journal is alive only if it is the same process still', asy
   assert.deepEqual(await store.liveOwner(), { pid: 1, startTicks });
   writeFileSync(store.path, JSON.stringify({ ...file, owner: { pid: 1, startTicks: `${startTicks}9` } }));
   assert.equal(await store.liveOwner(), undefined);
+});
+
+test('netifd: a device is called as its configured interface, the one with IPv4 of two', () => {
+  const on = (name: string, device: string, more: object = {}) => ({
+    interface: name,
+    up: true,
+    l3_device: device,
+    'ipv4-address': [],
+    ...more,
+  });
+  const v4 = { 'ipv4-address': [{ address: '192.0.2.2', mask: 24 }] };
+  const dump = {
+    interface: [
+      on('wan6', 'eth1'),
+      on('wan', 'eth1', v4),
+      on('wwan_4', 'wwan0', { ...v4, dynamic: true }),
+      on('wwan', 'wwan0'),
+      on('wanb6', 'eth2'),
+      { ...on('wanb', 'eth2', v4), up: false },
+      { interface: 'guest', up: true },
+    ],
+  };
+  const names = parseInterfaceNames(JSON.stringify(dump));
+  assert.deepEqual([...names].sort(), [
+    ['eth1', 'wan'],
+    ['eth2', 'wanb6'],
+    ['wwan0', 'wwan'],
+  ]);
+  for (const text of ['', 'null', '{}', 'Command failed: Not found'])
+    assert.deepEqual([...parseInterfaceNames(text)], []);
 });

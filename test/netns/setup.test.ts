@@ -400,6 +400,32 @@ describe('set-up', { skip: CANNOT }, () => {
     }
   });
 
+  test('on OpenWrt links are called as netifd calls them, and one that is there under its device is no new one', async () => {
+    const on = (name: string, device: string) =>
+      `{"interface":"${name}","up":true,"l3_device":"${device}","ipv4-address":[{"address":"192.0.2.2"}],"route":[]}`;
+    const ubus = `#!/bin/sh
+case "$2 $3" in
+'network.interface dump') echo '{"interface":[${on('lan', 'br-lan')},${on('wan', 'eth1')},${on('wanb', 'eth2')}]}' ;;
+'network.interface.wan status') echo '${on('wan', 'eth1')}' ;;
+'network.interface.wanb status') echo '${on('wanb', 'eth2')}' ;;
+*) echo 'Command failed: Not found' >&2; exit 4 ;;
+esac
+`;
+    await m.write('router', '/usr/bin/ubus', ubus);
+    await m.exec('router', ['chmod', '755', '/usr/bin/ubus']);
+    const out = await join(lineIn(await init()));
+    assert.match(out, /^wan \(eth1\) +192\.0\.2\.2[\s\S]*^wanb \(eth2\)/m);
+    assert.match(out, /link wan stands[\s\S]*link wanb stands|link wanb stands[\s\S]*link wan stands/);
+    const text = await m.read('router', CONFIG);
+    assert.match(
+      text,
+      /config link 'wan'\n\toption interface 'wan'\n[\s\S]*config link 'wanb'\n\toption interface 'wanb'/,
+    );
+    await m.write('router', CONFIG, text.replace("interface 'wanb'", "interface 'eth2'"));
+    assert.match(await m.must('router', 'join'), /no new link: wan, eth2 are in/);
+    assert.match(await m.must('router', 'join', '--link', 'wanb'), /no new link: wan, eth2 are in/);
+  });
+
   test('another bond’s file is changed only when told to, and a copy is kept', async () => {
     const line = lineIn(await init());
     const text = `# mine\nconfig interface 'bond'\n\toption ipaddr '10.7.0.2'\n\toption public_key '${'A'.repeat(42)}E='\n\nconfig link 'attic'\n\toption interface 'eth2'\n\toption server '192.0.2.77'\n\toption up '900mbit'\n`;
