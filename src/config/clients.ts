@@ -5,7 +5,7 @@
  */
 import { type AddressBytes, networkOf, type Prefix, prefixContains, printAddress } from '../base/address.ts';
 import { assert } from '../base/error.ts';
-import type { Config } from './config.ts';
+import type { ClientConfig, Config } from './config.ts';
 import { printKey } from './kinds.ts';
 import { parseUci, printUci, type UciDocument } from './uci.ts';
 import { addSection, deleteSection, findSection, getOption, setOption } from './uci-edit.ts';
@@ -19,10 +19,14 @@ export interface ClientAddresses {
 /** Most addresses of a network that are tried; beyond them it counts as full. */
 const TRIES_LIMIT = 65_536;
 
-/** The next free inner address in each network of the server that has room for clients; undefined when one of them is full, or there is none. */
-export function freeAddresses(config: Config): ClientAddresses | undefined {
+/**
+ * The next free inner address in each network of the server that has room for clients; undefined when one of them is full, or there is none.
+ * `others`: clients that have theirs, too.
+ */
+export function freeAddresses(config: Config, others: readonly ClientConfig[] = []): ClientAddresses | undefined {
   const { addresses } = config.bond;
-  const taken = [...addresses.map(({ bytes }) => whole(bytes)), ...config.clients.flatMap((c) => c.allowed)];
+  const clients = [...config.clients, ...others];
+  const taken = [...addresses.map(({ bytes }) => whole(bytes)), ...clients.flatMap((c) => c.allowed)];
   const out: ClientAddresses = {};
   for (const network of addresses) {
     const is4 = network.bytes.length === 4;

@@ -4,7 +4,7 @@ import type { JoinAnswer } from '../wire/join.ts';
 import type { ControlMethod, ControlParams } from './control.ts';
 import { linesOf } from './keeper.ts';
 import type { Log } from './log.ts';
-import type { Members } from './members.ts';
+import type { Edit, Members } from './members.ts';
 
 type JoinEvent = Extract<BackendEvent, { kind: 'join' }>;
 
@@ -15,16 +15,22 @@ export class Admission {
   readonly #members: Members;
   readonly #backend: Backend;
   readonly #log: Log;
-  readonly #reread: () => Promise<unknown>;
+  readonly #amend: (edit: (text: string) => string) => Promise<void>;
   #refusedAtMs = Number.NEGATIVE_INFINITY;
-  /** The file has a change that the running instance could not take yet. */
-  #behind = false;
+  /** Changes of the file that the running instance has not taken yet. */
+  #behind: Edit[] = [];
 
-  constructor(o: { members: Members; backend: Backend; log: Log; reread: () => Promise<unknown> }) {
+  /** `amend`: edits what the running instance was started from, and takes it. */
+  constructor(o: {
+    members: Members;
+    backend: Backend;
+    log: Log;
+    amend: (edit: (text: string) => string) => Promise<void>;
+  }) {
     this.#members = o.members;
     this.#backend = o.backend;
     this.#log = o.log;
-    this.#reread = o.reread;
+    this.#amend = o.amend;
   }
 
   /** Decides, takes the new router into the running bond, and only then answers: its first handshake finds an open door. */
@@ -32,11 +38,11 @@ export class Admission {
     let answer: JoinAnswer = { verdict: 'failed' };
     try {
       const admitted = this.#members.admit({ publicKey, secret, from }, Date.now());
-      await this.#take(admitted.changed);
+      await this.#take(admitted.edit);
       answer = admitted.answer;
       if (answer.verdict !== 'welcome')
         this.#tellRefusal(`join from ${from}: refused, the invitation is ${answer.verdict}`);
-      else if (admitted.changed) this.#log('info', `join from ${from}: ${answer.name} is one of us now`);
+      else if (admitted.edit) this.#log('info', `join from ${from}: ${answer.name} is one of us now`);
     } catch (error) {
       this.#tellRefusal(`join from ${from}: ${linesOf(error)}`);
     }
@@ -48,16 +54,16 @@ export class Admission {
     method: Extract<ControlMethod, 'invite' | 'revoke' | 'rename'>,
     params: ControlParams,
   ): Promise<unknown> {
-    const { changed } = changeMembers(this.#members, method, params, Date.now());
-    await this.#take(changed);
-    return { changed };
+    await this.#take(changeMembers(this.#members, method, params, Date.now()).edit);
+    return {};
   }
 
-  async #take(changed: boolean): Promise<void> {
-    this.#behind ||= changed;
-    if (!this.#behind) return;
-    await this.#reread();
-    this.#behind = false;
+  async #take(edit: Edit | undefined): Promise<void> {
+    if (edit) this.#behind.push(edit);
+    if (this.#behind.length === 0) return;
+    const edits = [...this.#behind];
+    await this.#amend((text) => edits.reduce((t, e) => e(t) ?? t, text));
+    this.#behind = this.#behind.filter((e) => !edits.includes(e));
   }
 
   #tellRefusal(text: string): void {
@@ -74,10 +80,10 @@ export function changeMembers(
   method: 'invite' | 'revoke' | 'rename',
   params: ControlParams,
   nowMs: number,
-): { changed: boolean } {
+): { edit?: Edit } {
   const text = (name: string) => String(params[name] ?? '');
   if (method === 'revoke') return members.revoke(text('name'), nowMs);
   if (method === 'rename') return members.rename(text('name'), text('to'), nowMs);
   members.invite({ name: text('name'), hash: text('hash'), expiresAt: text('expiresAt') }, nowMs);
-  return { changed: false };
+  return {};
 }

@@ -13,6 +13,7 @@ import { type AddressBytes, parseAddress, printAddress } from '../base/address.t
 import { printComplaint, YokeError } from '../base/error.ts';
 import { changesOf, needsRestart } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
+import { readConfig } from '../config/schema.ts';
 import type { Facts } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
 import { Admission } from './admission.ts';
@@ -23,7 +24,7 @@ import { newForwardTroubles } from './firewall.ts';
 import type { Hooks } from './hooks.ts';
 import { Keeper, linesOf } from './keeper.ts';
 import { type Keys, readKeys } from './keys.ts';
-import { type LinkRow, Links } from './links.ts';
+import { Links, linkRows } from './links.ts';
 import { loadWithText, readConfigText, replaceConfig } from './load.ts';
 import { type Lock, takeLock } from './lock.ts';
 import type { Log } from './log.ts';
@@ -110,16 +111,16 @@ export class Daemon {
     this.#speedTests = new SpeedTests(parts.log);
     this.#names = new Names(parts.resolve, parts.log, () => this.#followSoon(0));
     this.#admission = new Admission({
-      members: new Members(parts.config.file, parts.stateDir),
+      members: new Members(parts.config.file, parts.stateDir, () => this.#said),
       backend: parts.backend,
       log: parts.log,
-      reread: () => this.reread(),
+      amend: (edit) => this.#amend(edit),
     });
     this.#links = new Links({
       log: parts.log,
       said: () => this.#said,
       follow: () => this.#follow(),
-      rows: () => this.#linkRows(),
+      rows: async () => linkRows(this.#said, await this.status()),
       readFile: readConfigText,
       writeFile: replaceConfig,
     });
@@ -266,6 +267,14 @@ export class Daemon {
     await this.reload(config, readKeys(config), text);
     for (const line of changes) this.#parts.log('info', `reload: ${line}`);
     return changes;
+  }
+
+  /** Takes an edit that the file has already; what else it was edited to waits for its reload. */
+  async #amend(edit: (text: string) => string): Promise<void> {
+    const { file } = this.#said;
+    const text = edit(this.#text ?? readConfigText(file));
+    const config = readConfig(text, file);
+    await this.reload(config, readKeys(config), text);
   }
 
   /** The file as it is now, and what a reload would do. */
@@ -455,21 +464,6 @@ export class Daemon {
   #trouble(link: Config['links'][number]): string {
     const found = this.#facts?.links.find((f) => f.name === link.name);
     return linkTrouble(link, found, this.#names.addresses.get(link.name));
-  }
-
-  async #linkRows(): Promise<LinkRow[]> {
-    const { links, bonds } = await this.status();
-    return this.#said.links.map(({ name, interface: device }) => {
-      const link = links.find((l) => l.name === name);
-      if (!link) return { name, device, state: 'disabled', reason: 'disabled in the file' };
-      const path = bonds[0]?.paths.find((p) => p.name === name);
-      return {
-        name,
-        device: link.device,
-        state: path?.state ?? 'closed',
-        reason: link.reason || (path?.standby ? 'stands by' : ''),
-      };
-    });
   }
 
   #anyUsable(): boolean {

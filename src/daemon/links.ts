@@ -12,7 +12,7 @@ import { LINK_OPTIONS } from '../config/options.ts';
 import { nearest } from '../config/suggest.ts';
 import { parseUci, printUci, type UciDocument } from '../config/uci.ts';
 import { deleteOption, getOption, setOption } from '../config/uci-edit.ts';
-import type { PathState } from '../status/status.ts';
+import type { PathState, Status } from '../status/status.ts';
 import type { ControlParams } from './control.ts';
 import type { Log } from './log.ts';
 
@@ -37,6 +37,21 @@ export interface LinkRow {
   state: PathState | 'disabled';
   /** Why it cannot be used now; empty: it can. */
   reason: string;
+}
+
+/** Every link of the file, as it stands. */
+export function linkRows(said: Config, { links, bonds }: Status): LinkRow[] {
+  return said.links.map(({ name, interface: device }) => {
+    const link = links.find((l) => l.name === name);
+    if (!link) return { name, device, state: 'disabled', reason: 'disabled in the file' };
+    const path = bonds[0]?.paths.find((p) => p.name === name);
+    return {
+      name,
+      device: link.device,
+      state: path?.state ?? 'closed',
+      reason: link.reason || (path?.standby ? 'stands by' : ''),
+    };
+  });
 }
 
 /** What this needs of the instance. */

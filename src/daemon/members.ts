@@ -6,7 +6,7 @@
  *   admit  ─▶ invitations.json (bound to the key), then the file (a client section): interrupted between the two, the same router's next try ends it
  *   revoke, rename ─▶ the file, then invitations.json
  *
- * Each method says whether the file changed; the caller takes it into the running instance.
+ * Each method hands out the edit that it made, for the caller to make it in what runs: whatever else the file was edited to waits for its reload.
  */
 import type { Prefix } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
@@ -28,12 +28,18 @@ export interface Applicant {
   from: string;
 }
 
+/** A change of the file, to be made in another text of it; undefined: it is there already. */
+export type Edit = (text: string) => string | undefined;
+
 export class Members {
   readonly file: string;
   readonly invitations: Invitations;
+  readonly #running: () => Config | undefined;
 
-  constructor(file: string, stateDir: string) {
+  /** `running`: what an instance has of the file, which may have been edited since. */
+  constructor(file: string, stateDir: string, running: () => Config | undefined = () => undefined) {
     this.file = file;
+    this.#running = running;
     this.invitations = new Invitations(stateDir);
   }
 
@@ -47,21 +53,19 @@ export class Members {
   }
 
   /** Decides on a join request. @throws YokeError when file or register cannot be read or written. */
-  admit({ publicKey, secret, from }: Applicant, nowMs: number): { answer: JoinAnswer; changed: boolean } {
+  admit({ publicKey, secret, from }: Applicant, nowMs: number): { answer: JoinAnswer; edit?: Edit } {
     const entry = this.invitations.find(secret);
-    if (entry === undefined) return { answer: { verdict: 'unknown' }, changed: false };
+    if (entry === undefined) return { answer: { verdict: 'unknown' } };
     const key = printKey(publicKey);
-    if (entry.publicKey !== undefined && entry.publicKey !== key)
-      return { answer: { verdict: 'used' }, changed: false };
-    if (entry.publicKey === undefined && !isOpen(entry, nowMs))
-      return { answer: { verdict: 'expired' }, changed: false };
+    if (entry.publicKey !== undefined && entry.publicKey !== key) return { answer: { verdict: 'used' } };
+    if (entry.publicKey === undefined && !isOpen(entry, nowMs)) return { answer: { verdict: 'expired' } };
 
     const { config, text } = this.#read();
     const known = config.clients.find((c) => printKey(c.publicKey) === key);
     if (known === undefined && config.clients.some((c) => c.name === entry.name)) {
-      return { answer: { verdict: 'used' }, changed: false };
+      return { answer: { verdict: 'used' } };
     }
-    const free = known === undefined ? freeAddresses(config) : undefined;
+    const free = known === undefined ? freeAddresses(config, this.#running()?.clients) : undefined;
     if (known === undefined && free === undefined) {
       const found = config.bond.addresses.length === 0 ? 'none' : 'none that is free';
       const todo = 'give the server a larger network (option ipaddr, ip6addr), or revoke routers that are gone';
@@ -72,34 +76,39 @@ export class Members {
     if (entry.publicKey === undefined) {
       this.invitations.bind(entry.hash, { publicKey: key, usedAt: new Date(nowMs).toISOString(), from }, nowMs);
     }
-    if (known !== undefined) return { answer: welcome(config, known), changed: false };
-    const grown = addClient(text, this.file, { name: entry.name, publicKey, ...free });
-    const client = this.#write(grown).clients.find((c) => c.name === entry.name)!;
-    return { answer: welcome(config, client), changed: true };
+    if (known !== undefined) return { answer: welcome(config, known) };
+    const edit: Edit = (of) => {
+      const isThere = readConfig(of, this.file).clients.some((c) => printKey(c.publicKey) === key);
+      return isThere ? undefined : addClient(of, this.file, { name: entry.name, publicKey, ...free });
+    };
+    const client = this.#write(edit(text)!).clients.find((c) => c.name === entry.name)!;
+    return { answer: welcome(config, client), edit };
   }
 
   /** Removes a router, or an invitation that nobody used yet. @throws YokeError when there is neither. */
-  revoke(name: string, nowMs: number): { changed: boolean } {
+  revoke(name: string, nowMs: number): { edit?: Edit } {
     const { text } = this.#read();
-    const shrunk = removeClient(text, this.file, name);
+    const edit: Edit = (of) => removeClient(of, this.file, name);
+    const shrunk = edit(text);
     if (shrunk !== undefined) {
       this.#checkTrial();
       this.#write(shrunk);
     }
     const gone = this.invitations.remove(name, nowMs);
     if (shrunk === undefined && gone === 0) throw this.#nobody(name);
-    return { changed: shrunk !== undefined };
+    return shrunk === undefined ? {} : { edit };
   }
 
   /** Gives a router another name. @throws YokeError when there is none of that name, or the new one is taken. */
-  rename(from: string, to: string, nowMs: number): { changed: boolean } {
+  rename(from: string, to: string, nowMs: number): { edit?: Edit } {
     checkName(to);
     const { config, text } = this.#read();
     const isTaken =
       config.clients.some((c) => c.name === to) || this.invitations.open(nowMs).some((e) => e.name === to);
     if (from !== to && isTaken)
       throw complain(to, 'a name that is free', 'another router of that name', 'choose another');
-    const renamed = renameClient(text, this.file, from, to);
+    const edit: Edit = (of) => renameClient(of, this.file, from, to);
+    const renamed = edit(text);
     const isInvited = this.invitations.open(nowMs).some((e) => e.name === from);
     if (renamed === undefined && !isInvited) throw this.#nobody(from);
     if (renamed !== undefined) {
@@ -107,7 +116,7 @@ export class Members {
       this.#write(renamed);
     }
     this.invitations.rename(from, to, nowMs);
-    return { changed: renamed !== undefined };
+    return renamed === undefined ? {} : { edit };
   }
 
   /** The configuration as the file says it now. @throws YokeError when it is not a server's of engine multipath. */

@@ -51,8 +51,8 @@ const addressOf = (n: number) => {
 test('an invitation makes a client with the next free addresses, and the file keeps what it said', () => {
   invite('home', 1);
   invite('office', 2);
-  const { answer, changed } = admit(1);
-  assert.ok(changed);
+  const { answer, edit } = admit(1);
+  assert.ok(edit);
   assert.deepEqual(answer, {
     verdict: 'welcome',
     name: 'home',
@@ -78,9 +78,9 @@ test('an invitation makes a client with the next free addresses, and the file ke
 test('the same key gets the same answer again, another key none, also after it expired', () => {
   invite('home', 1);
   const first = admit(1).answer;
-  assert.deepEqual(admit(1), { answer: first, changed: false });
+  assert.deepEqual(admit(1), { answer: first });
   assert.equal(verdict(1, 7), 'used');
-  assert.deepEqual(admit(1, 1, NOW + 100 * HOUR), { answer: first, changed: false });
+  assert.deepEqual(admit(1, 1, NOW + 100 * HOUR), { answer: first });
   assert.equal(verdict(1, 7, NOW + 100 * HOUR), 'used');
   assert.equal(clients().length, 1);
 });
@@ -109,8 +109,8 @@ test('a router that is known keeps its name and addresses, whatever its new invi
   invite('home', 1);
   admit(1);
   invite('other', 2);
-  const { answer, changed } = admit(2, 1);
-  assert.ok(!changed && answer.verdict === 'welcome' && answer.name === 'home');
+  const { answer, edit } = admit(2, 1);
+  assert.ok(!edit && answer.verdict === 'welcome' && answer.name === 'home');
   assert.equal(clients().length, 1);
 });
 
@@ -156,7 +156,7 @@ test('a revoked router is gone with its section, its forwards and its invitation
   invite('office', 2);
   admit(1);
   admit(2);
-  assert.deepEqual(members.revoke('home', NOW), { changed: true });
+  assert.ok(members.revoke('home', NOW).edit);
   assert.deepEqual(
     clients().map((c) => c.name),
     ['office'],
@@ -167,7 +167,7 @@ test('a revoked router is gone with its section, its forwards and its invitation
     /home: expected the name of a router or of an open invitation, found neither; see yoke peers/,
   );
   invite('next', 3);
-  assert.deepEqual(members.revoke('next', NOW), { changed: false });
+  assert.deepEqual(members.revoke('next', NOW), {});
   assert.equal(verdict(3), 'unknown');
 });
 
@@ -228,4 +228,28 @@ test('on a router, or with a file that is wrong, nothing is written', () => {
   writeFileSync(file, SERVER.replace('10.9.0.1/29', '10.9.0.1/2900'));
   assert.throws(() => invite('home', 1), /ipaddr/);
   assert.deepEqual(members.invitations.list(), []);
+});
+
+test('what was done can be done to what runs, which the file was edited away from; twice it is nothing', () => {
+  const running = readFileSync(file, 'utf8');
+  writeFileSync(file, running.replace('10.9.0.1/29', '10.9.0.1/28').replace('# my server', '# edited'));
+  invite('home', 1);
+  const { edit } = admit(1);
+  const grown = edit!(running);
+  assert.match(grown ?? '', /^# my server\n[\s\S]*10\.9\.0\.1\/29[\s\S]*config client 'home'/);
+  assert.equal(edit!(grown!), undefined);
+  assert.match(readFileSync(file, 'utf8'), /^# edited\n[\s\S]*config client 'home'/);
+  const renamed = members.rename('home', 'attic', NOW).edit!(grown!);
+  assert.match(renamed ?? '', /config client 'attic'/);
+  assert.equal(members.revoke('attic', NOW).edit!(renamed!)?.trim(), running.trim());
+});
+
+test('an address of a router that runs, but is in the file no more, is not free', () => {
+  invite('home', 1);
+  admit(1);
+  const running = readConfig(readFileSync(file, 'utf8'), file);
+  writeFileSync(file, SERVER);
+  members = new Members(file, join(dir, 'state'), () => running);
+  invite('office', 2);
+  assert.deepEqual(addressOf(2), ['office', '10.9.0.3', 'fd09::3']);
 });

@@ -147,6 +147,19 @@ describe('set-up', { skip: CANNOT }, () => {
     assert.ok(Number(sent) > 100 && Number(sent) - Number(came) <= 1, `one may be on its way: ${busy.output}`);
   });
 
+  test('who comes or goes takes nothing else of the file along: an edit waits for its reload', async () => {
+    const line = lineIn(await init());
+    const text = await m.read('server', CONFIG);
+    await m.write('server', CONFIG, text.replace(/'server'\n/, "$&\toption test_port '30500'\n"));
+    await join(line);
+    assert.match(await m.must('server', 'plan'), /would change:\n# ~ bond: test_port 30327 → 30500\n# to be done/);
+    await m.must('server', 'rename', 'home', 'attic');
+    assert.ok(await pings('10.121.111.1'));
+    assert.equal(await m.must('server', 'reload'), '~ bond: test_port 30327 → 30500\n');
+    await m.must('server', 'revoke', 'attic');
+    assert.deepEqual(await peers(), { peers: [], invitations: [] });
+  });
+
   test('run twice: the server keeps its key, file and routers, the router stays what it is', async () => {
     const line = lineIn(await init());
     const key = await m.read('server', '/etc/yoke/private.key');
