@@ -42,6 +42,7 @@ function settingsOf(job: EndJob): BackendSettings {
     listen: atRouter ? [] : [{ port: PORT }],
     fwmark: 0,
     offload: true,
+    carriesIpv6: true,
   };
 }
 

@@ -155,7 +155,7 @@ export class Bond implements PathOwner {
 
   /** The largest inner packet that every path in use can carry both ways; 0 while that is not known. */
   get innerMtu(): number {
-    return innerMtuOf(this.paths, this.peerMtu);
+    return innerMtuOf(this.paths, this.peerMtu, this.sender.leastInnerMtu);
   }
 
   /** The router's half: a link can be used from now on, under this endpoint record (copied), or cannot (`endpointAt` 0 and `usable` false). */

@@ -1,45 +1,57 @@
 /**
- * Path MTU by probing (DPLPMTUD, RFC 8899; docs/protocol.md §8): padded PINGs of falling size until one is answered.
+ * Path MTU by probing (DPLPMTUD, RFC 8899; docs/protocol.md §8): padded PINGs, the largest size first, then by halving.
  * Sizes are outer IP bytes. The owner sends the probes and says what became of them.
+ *
+ *   ceiling passes ─▶ found                                        large ones lost in a row, small ones pass ─┐
+ *   ceiling fails  ─▶ the middle of what is left ─▶ … ─▶ found     silent, but a small probe is answered ─────┴▶ LEAST_MTU, search anew
  */
 
 /** The size that every path is trusted with from the start: the least that carries an inner packet of 1,280 bytes (RFC 8200 §5) over IPv6. */
 export const BASE_MTU = 1360;
+/** What every link must carry (RFC 8200 §5): is not probed, and trusted whatever is lost. */
+export const LEAST_MTU = 1280;
 /** Common sizes, largest first: Ethernet, PPPoE, two stacked tunnels, and what lies between. */
-const SIZES = [1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380];
+const SIZES = [1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380, 1360, 1340, 1320, 1300];
 const PROBES_A_SIZE = 3;
 const PROBE_TIMEOUT_US = 400_000;
 /** Source: RFC 8899 §5.1.1, PMTU_RAISE_TIMER. */
 const RAISE_US = 600_000_000;
 /** Large datagrams lost in a row, without one that passed, that make a black hole. */
 const BLACK_HOLE = 6;
-const BLACK_HOLE_SILENCES = 2;
+/** So many large datagrams in flight when a path falls silent are a reason to ask whether they are why. */
+const SILENT_LARGE = 3;
 
 /** The search for one path's MTU. */
 export class PathMtu {
-  /** The largest size that has passed. */
-  bytes = BASE_MTU;
+  /** The largest size that may be sent. */
+  bytes: number;
   /** Whether the search has ended, so that the size can be told to others. */
   found = false;
 
   private ceiling: number;
-  private index = 0;
+  /** Of this search: the largest size that has passed, the smallest that has failed. */
+  private low = LEAST_MTU;
+  private high = Number.POSITIVE_INFINITY;
   private probes = 0;
   private nextProbeUs = 0;
   private lostInARow = 0;
   /** When the latest of the large ones that passed was sent: what was lost before it says nothing. */
   private passedUs = Number.NEGATIVE_INFINITY;
-  private silences = 0;
+  /** The path fell silent: whether the question is still to be sent, and under which number it was. */
+  private checkDue = false;
+  private checkAs = -1;
 
   constructor(ceilingBytes: number) {
-    this.ceiling = Math.max(BASE_MTU, Math.min(ceilingBytes, SIZES[0]));
+    this.ceiling = ceilingOf(ceilingBytes);
+    this.bytes = Math.min(BASE_MTU, this.ceiling);
   }
 
   /** Starts the search over: the path is new, has another device MTU, or has come back. What is trusted stays. */
   restart(ceilingBytes: number, nowUs: number): void {
-    this.ceiling = Math.max(BASE_MTU, Math.min(ceilingBytes, SIZES[0]));
+    this.ceiling = ceilingOf(ceilingBytes);
     if (this.bytes > this.ceiling) this.bytes = this.ceiling;
-    this.index = 0;
+    this.low = LEAST_MTU;
+    this.high = Number.POSITIVE_INFINITY;
     this.probes = 0;
     this.nextProbeUs = nowUs;
   }
@@ -52,16 +64,11 @@ export class PathMtu {
   /** The size of the probe to send now, or 0. Counts it as sent. */
   pollProbe(nowUs: number): number {
     if (nowUs < this.nextProbeUs) return 0;
-    let size = this.size();
-    if (this.probes >= PROBES_A_SIZE) {
-      this.index++;
-      this.probes = 0;
-      size = this.size();
-    }
-    if (size <= this.bytes) {
-      this.found = true;
-      this.index = 0;
-      this.nextProbeUs = nowUs + RAISE_US;
+    if (this.found && this.size() === 0) this.again(nowUs);
+    if (this.probes >= PROBES_A_SIZE) this.fail(this.size());
+    const size = this.size();
+    if (size === 0) {
+      this.end(nowUs);
       return 0;
     }
     this.probes++;
@@ -76,13 +83,14 @@ export class PathMtu {
 
   /** A probe of this size was acknowledged. */
   handleProbePassed(sizeBytes: number, nowUs: number): void {
-    if (sizeBytes <= this.bytes) return;
-    this.bytes = sizeBytes;
-    this.found = true;
+    this.checkAs = -1;
     this.lostInARow = 0;
+    if (sizeBytes <= this.low || sizeBytes > this.ceiling) return;
+    this.low = sizeBytes;
     this.probes = 0;
-    this.index = 0;
-    this.nextProbeUs = nowUs + RAISE_US;
+    if (sizeBytes > this.bytes) this.bytes = sizeBytes;
+    if (this.size() === 0) this.end(nowUs);
+    else this.nextProbeUs = nowUs;
   }
 
   /** A probe of this size was lost, by size or by chance: the next try is due. */
@@ -98,46 +106,76 @@ export class PathMtu {
   }
 
   /**
-   * A data datagram larger than the base, sent at `sentUs`, passed or was lost; the one may be learned before the other, whichever was sent first. Returns true when the
-   * path turns out to be a black hole: back to the base.
+   * A data datagram larger than `LEAST_MTU`, sent at `sentUs`, passed or was lost; the one may be learned before the other, whichever was sent first.
+   * Returns true when the path turns out to be a black hole.
    */
   handleLarge(passed: boolean, sentUs: number, nowUs: number): boolean {
     if (passed) {
       this.passedUs = Math.max(this.passedUs, sentUs);
       this.lostInARow = 0;
-      this.silences = 0;
       return false;
     }
     if (sentUs <= this.passedUs) return false;
-    if (++this.lostInARow <= BLACK_HOLE || this.bytes === BASE_MTU) return false;
+    if (++this.lostInARow <= BLACK_HOLE || this.bytes === LEAST_MTU) return false;
     this.fallBack(nowUs);
     return true;
   }
 
-  /**
-   * The path fell silent with large datagrams in flight, and answered a small one soon after. Once may be a lost burst; twice without a
-   * large one that passed in between is a black hole.
-   */
-  handleSilence(nowUs: number): void {
-    if (this.bytes === BASE_MTU || ++this.silences < BLACK_HOLE_SILENCES) return;
-    this.fallBack(nowUs);
+  /** The path fell silent with so many large datagrams in flight. If they may be why, a probe of the size that was trusted goes before the next small one. */
+  handleSilence(largeInFlight: number): void {
+    this.checkDue = largeInFlight >= SILENT_LARGE && this.bytes > LEAST_MTU;
+    this.checkAs = -1;
+  }
+
+  /** The size of the probe that asks whether the silence was one of large datagrams only, or 0; it is sent under this number, and a small one at once behind it. */
+  pollCheck(packetNumber: number): number {
+    if (!this.checkDue) return 0;
+    this.checkDue = false;
+    this.checkAs = packetNumber;
+    return this.bytes;
+  }
+
+  /** The number of the check that was sent; -1: none. */
+  get checkNumber(): number {
+    return this.checkAs;
+  }
+
+  /** A silent path has answered. `smallOnly`: the small probe behind the check, but not the check: a black hole. */
+  handleAnswer(smallOnly: boolean, nowUs: number): void {
+    if (this.checkAs >= 0 && smallOnly) this.fallBack(nowUs);
+    this.checkDue = false;
+    this.checkAs = -1;
   }
 
   private fallBack(nowUs: number): void {
-    this.bytes = BASE_MTU;
+    this.bytes = LEAST_MTU;
+    this.found = false;
     this.lostInARow = 0;
-    this.silences = 0;
-    this.restart(this.ceiling, nowUs);
+    this.again(nowUs);
   }
 
-  private size(): number {
-    let i = 0;
-    let seen = 0;
-    // The ceiling itself is the first size; then the table's below it.
-    if (this.index === 0) return this.ceiling;
-    for (; i < SIZES.length; i++) {
-      if (SIZES[i] < this.ceiling && ++seen === this.index) return SIZES[i];
-    }
-    return 0;
+  private fail(sizeBytes: number): void {
+    this.high = Math.min(this.high, sizeBytes);
+    this.probes = 0;
+    if (this.bytes >= sizeBytes) this.bytes = this.low;
   }
+
+  private end(nowUs: number): void {
+    this.found = true;
+    this.nextProbeUs = nowUs + RAISE_US;
+  }
+
+  /** What is to be tried: the ceiling, then the middle of the sizes that are left; 0 when none is. */
+  private size(): number {
+    if (this.high === Number.POSITIVE_INFINITY) return this.low === this.ceiling ? 0 : this.ceiling;
+    let first = 0;
+    while (first < SIZES.length && SIZES[first] >= this.high) first++;
+    let last = SIZES.length - 1;
+    while (last >= 0 && SIZES[last] <= this.low) last--;
+    return first > last ? 0 : SIZES[(first + last) >> 1];
+  }
+}
+
+function ceilingOf(bytes: number): number {
+  return Math.max(LEAST_MTU, Math.min(bytes, SIZES[0]));
 }

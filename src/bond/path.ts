@@ -11,7 +11,7 @@
  */
 import { Arrivals, MAX_ACK_DELAY_US, MIN_ACK_DELAY_US } from './arrivals.ts';
 import { Flaps, PROOF_PROBE_US } from './flaps.ts';
-import { BASE_MTU, PathMtu } from './mtu.ts';
+import { LEAST_MTU, PathMtu } from './mtu.ts';
 import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
 import { RateControl } from './rate.ts';
 import { GONE, IN_FLIGHT, LOST, RING, SentRing } from './sent.ts';
@@ -45,9 +45,6 @@ const LONG_DOWN_PROBE_US = 1_000_000;
 const SILENT_LEAST_US = 15_000;
 /** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
 const SUSPECT_IN_FLIGHT = 3;
-/** So many large datagrams in flight when a path fell silent, and an answer to a small one so soon, look like a smaller MTU. */
-const SILENT_LARGE = 3;
-const SILENT_FOR_US = 1_000_000;
 
 /** Credit that a late timer does not lose; more of it was not used for want of packets. */
 const BURST_US = 2_000;
@@ -119,7 +116,6 @@ export class Path {
   private lastProgressUs = 0;
   /** Since when the path is not up. */
   private suspectSinceUs = 0;
-  private silentLarge = 0;
   private nextProbeUs = Number.POSITIVE_INFINITY;
 
   constructor(id: number, pool: PacketPool, owner: PathOwner, endpointAt: number) {
@@ -254,9 +250,8 @@ export class Path {
       const { isEjected } = this.rate.loss;
       this.nextProbeUs = isEjected ? nowUs : Number.POSITIVE_INFINITY;
       if (!this.mtu.found) this.mtu.again(nowUs);
-      if (this.silentLarge >= SILENT_LARGE && nowUs - this.suspectSinceUs < SILENT_FOR_US)
-        this.mtu.handleSilence(nowUs);
-      this.silentLarge = 0;
+      const { checkNumber } = this.mtu;
+      this.mtu.handleAnswer(!sent.isGone(checkNumber) && sent.isGone(checkNumber + 1), nowUs);
       if (this.flaps.isOnProof) {
         this.nextProbeUs = nowUs + PROOF_PROBE_US;
         this.setState('suspect', nowUs);
@@ -344,11 +339,12 @@ export class Path {
       return;
     }
     this.suspectSinceUs = nowUs;
-    this.silentLarge = 0;
     const { sent } = this;
+    let large = 0;
     for (let pn = sent.front; pn < sent.next; pn++) {
-      if (sent.isInFlight(pn) && sent.bytes[sent.at(pn)] > BASE_MTU) this.silentLarge++;
+      if (sent.isInFlight(pn) && sent.bytes[sent.at(pn)] > LEAST_MTU) large++;
     }
+    this.mtu.handleSilence(large);
     this.surrender(nowUs);
     this.nextProbeUs = nowUs + SUSPECT_PROBE_US;
     this.setState('suspect', nowUs);
@@ -399,14 +395,14 @@ export class Path {
     const slot = sent.slot[i];
     sent.state[i] = GONE;
     sent.slot[i] = NONE;
+    if ((sent.kind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
+    else if (size > LEAST_MTU) this.mtu.handleLarge(true, sent.sentUs[i], nowUs);
     if (state === IN_FLIGHT) {
       this.rate.loss.noteAcked();
       this.inFlightBytes -= size;
       this.inFlightEliciting--;
       if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
       if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) this.readmit(nowUs);
-      if ((sent.kind[i] & PROBE_MTU) !== 0) this.mtu.handleProbePassed(size, nowUs);
-      else if (size > BASE_MTU) this.mtu.handleLarge(true, sent.sentUs[i], nowUs);
     } else {
       this.spurious++;
       this.rate.loss.noteFound();
@@ -448,7 +444,7 @@ export class Path {
     if (counts) {
       this.lostDatagrams++;
       this.rate.loss.noteLost();
-      if (size > BASE_MTU) this.mtu.handleLarge(false, sent.sentUs[i], nowUs);
+      if (size > LEAST_MTU) this.mtu.handleLarge(false, sent.sentUs[i], nowUs);
     }
     if (slot !== NONE && !this.pool.letGoShared(slot)) this.owner.handleLostSlot(slot, this, pn, nowUs);
   }

@@ -40,7 +40,7 @@ import { Resends } from './resends.ts';
 import type { Choice, Paths } from './scheduler.ts';
 import type { Session } from './session.ts';
 import type { Steering } from './steering.ts';
-import { bestUp, innerMtuOf, isTooLarge } from './tuning.ts';
+import { bestUp, innerMtuOf, isTooLarge, LEAST_INNER_IPV6 } from './tuning.ts';
 
 /** A run may be paced this far ahead: what a wake-up costs is shared by the datagrams of 0.5 ms. */
 const AHEAD_US = 500;
@@ -81,6 +81,8 @@ export class Sender {
   /** Says goodbye with the next control datagrams, each path once; then `isDone`. */
   closing = false;
   isDone = false;
+  /** Below it the inner MTU never falls; by what is carried (tuning.ts). */
+  leastInnerMtu = LEAST_INNER_IPV6;
 
   private readonly memory: Memory;
   private readonly pool: PacketPool;
@@ -135,6 +137,11 @@ export class Sender {
       const path = this.paths[id];
       if (path === undefined || path.state === 'closed' || !path.hasEndpoint) continue;
       const isTold = this.closing || this.closedMask !== 0 || this.steering.configDueUs <= nowUs;
+      const check = path.pingDue ? path.mtu.pollCheck(path.nextPacketNumber) : 0;
+      if (check !== 0) {
+        this.writeMtuProbe(out, bufferAt, path, check, session, nowUs);
+        return true;
+      }
       if (path.arrivals.isDue || path.pingDue || (path.isUp && isTold)) {
         const via = path.arrivals.isDue && !path.isUp && !path.pingDue ? (bestUp(this.paths) ?? path) : path;
         this.writeControl(out, bufferAt, via, path, session, nowUs);
@@ -353,7 +360,7 @@ export class Sender {
       at = writePing(view, at, limit);
       kind = ELICITING;
     }
-    const mtu = innerMtuOf(this.paths, 0);
+    const mtu = innerMtuOf(this.paths, 0, this.leastInnerMtu);
     if (mtu !== this.announcedMtu || (kind !== 0 && mtu !== 0)) {
       this.announcedMtu = mtu;
       at = writeMtu(view, at, limit, mtu);

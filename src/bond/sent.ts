@@ -40,6 +40,11 @@ export class SentRing {
     return this.state[packetNumber & MASK] === IN_FLIGHT;
   }
 
+  /** Acknowledged, or not remembered any more. */
+  isGone(packetNumber: number): boolean {
+    return this.state[packetNumber & MASK] === GONE;
+  }
+
   /** Numbers that are remembered; at RING the ring is full. */
   get length(): number {
     return this.next - this.lowest;

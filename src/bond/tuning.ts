@@ -22,23 +22,24 @@ const QUEUE_LIMIT_LEAST_BYTES = 30_000;
 /** A bulk flow is delivered in so many groups a round trip of the fastest path at least, and none waits longer. */
 const GROUPS_A_ROUND = 6;
 const GROUP_MOST_US = 2_500;
-/** IPv6 needs a link of 1,280 bytes (RFC 8200 §5): the inner MTU never falls below. */
-const MIN_INNER_MTU = 1280;
+/** IPv6 needs a link of 1,280 bytes (RFC 8200 §5); where only IPv4 is carried, the inner MTU may be what the narrowest path leaves of as much. */
+export const LEAST_INNER_IPV6 = 1280;
+export const LEAST_INNER_IPV4 = 1200;
 
 /**
  * The largest inner packet that every path in use can carry; 0 while that is not known. `peerMtu` is what the peer says of its own
- * direction, 0 if it has not.
+ * direction, 0 if it has not. A path that leaves less than `leastMtu` does not count: it carries what fits.
  */
-export function innerMtuOf(paths: Paths, peerMtu: number): number {
+export function innerMtuOf(paths: Paths, peerMtu: number, leastMtu: number): number {
   let least = 0;
   for (const p of paths) {
     if (p === undefined || p.state === 'closed' || p.state === 'waiting' || !p.mtu.found) continue;
     const mtu = p.mtu.bytes - p.outerBytes - DATA_OVERHEAD_BYTES;
-    if (least === 0 || mtu < least) least = mtu;
+    if (least < leastMtu || (mtu >= leastMtu && mtu < least)) least = mtu;
   }
   if (least === 0) return 0;
   if (peerMtu !== 0) least = Math.min(least, peerMtu);
-  return Math.max(MIN_INNER_MTU, Math.min(least, MAX_PACKET_BYTES));
+  return Math.max(leastMtu, Math.min(least, MAX_PACKET_BYTES));
 }
 
 /** The path that is up and has the least round trip. */

@@ -46,8 +46,15 @@ export function backendSettings(input: SettingsInput): BackendSettings {
     ...(config.role === 'router' && { steering: steeringSettings(config, input.ids) }),
     fwmark: config.bond.fwmark,
     ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
+    carriesIpv6: carriesIpv6(config),
     offload,
   };
+}
+
+/** Whether anybody has an IPv6 address inside. */
+function carriesIpv6(config: Config): boolean {
+  const all = [...config.bond.addresses, ...config.clients.flatMap((c) => c.allowed)];
+  return all.some(({ bytes }) => bytes.length === 16);
 }
 
 /** What the mode of the bond and its policies come to. */
@@ -86,6 +93,7 @@ function openvpnBackendSettings(input: SettingsInput): BackendSettings {
     listen: [],
     fwmark: config.bond.fwmark,
     ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
+    carriesIpv6: carriesIpv6(config),
     offload,
     openvpn: openvpnSettings(config),
   };

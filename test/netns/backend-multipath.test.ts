@@ -13,7 +13,7 @@ const PORT = 21194;
 inNamespace(process.argv[1], () => {
   const serverKeys = nodeHandshakeCrypto.generateKeyPair();
   const routerKeys = nodeHandshakeCrypto.generateKeyPair();
-  const base = { fwmark: 0, offload: true };
+  const base = { fwmark: 0, offload: true, carriesIpv6: true };
   const address = parseAddress('127.0.0.1');
   if (address === undefined) throw new Error('an address');
 

@@ -2,6 +2,7 @@
 import type { Memory } from '../../base/memory.ts';
 import type { Endpoint } from '../../bond/endpoint.ts';
 import type { Peer } from '../../bond/peer.ts';
+import { LEAST_INNER_IPV4, LEAST_INNER_IPV6 } from '../../bond/tuning.ts';
 import type { InnerPacket } from '../../packet/inner.ts';
 import type { BackendSettings, PeerSettings } from '../backend.ts';
 import { Limits } from './limits.ts';
@@ -48,6 +49,7 @@ export class Roster {
       const { allowed, limitBps } = settings.peers.find((p) => p.name === peer.name)!;
       for (const prefix of allowed) this.routes.add(prefix, number);
       this.limits.set(peer.bond, limitBps);
+      peer.bond.sender.leastInnerMtu = settings.carriesIpv6 ? LEAST_INNER_IPV6 : LEAST_INNER_IPV4;
       if (settings.role === 'server') peer.bond.allows = (at, length) => this.isAllowed(number, at, length);
     });
   }
