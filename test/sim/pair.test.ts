@@ -1,6 +1,7 @@
 /** A pair of engines over simulated links: what an association lives through, from the first handshake to the end of a process. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { LEAST_INNER_IPV4, LEAST_INNER_IPV6 } from '../../src/bond/tuning.ts';
 import { openNodeAead } from '../../src/io/aead-node.ts';
 import { nodeHandshakeCrypto } from '../../src/io/crypto.ts';
 import { writeEndpoint } from '../../src/io/endpoint.ts';
@@ -424,15 +425,38 @@ test('a link that the router gives up is given up by the server without a pause'
   pair.runUntil(() => pair.isUp, SECOND);
 });
 
+/** Whether IPv6 is carried inside, which asks for 1,280 bytes there. */
+function carryIpv6(pair: Pair, isCarried: boolean): void {
+  for (const end of [pair.router, pair.server])
+    end.peer.bond.sender.leastInnerMtu = isCarried ? LEAST_INNER_IPV6 : LEAST_INNER_IPV4;
+}
+
 test('the path MTU is found, whatever it is', () => {
-  for (const mtu of [1360, 1380, 1400, 1420, 1459, 1460, 1480, 1492, 1499, 1500]) {
+  const sizes = [1280, 1300, 1320, 1340, 1360, 1380, 1400, 1420, 1440, 1460, 1480, 1492, 1500];
+  for (const mtu of [1280, 1290, 1300, 1359, 1360, 1380, 1400, 1420, 1459, 1460, 1480, 1492, 1499, 1500]) {
     const pair = new Pair({ links: [link(20, 10, { blackholeOverBytes: mtu }), link(20, 10)] });
+    carryIpv6(pair, mtu >= 1359);
     connect(pair);
     pair.run(10 * SECOND);
-    const expected = Math.max(...[1360, 1380, 1400, 1420, 1440, 1460, 1480, 1492, 1500].filter((s) => s <= mtu));
+    const expected = Math.max(...sizes.filter((s) => s <= mtu));
     assert.equal(pair.router.peer.bond.paths[0]?.mtu.bytes, expected);
     assert.equal(pair.server.peer.bond.innerMtu, expected - 56);
     assert.equal(pair.router.peer.bond.innerMtu, expected - 56);
+  }
+});
+
+test('a path too narrow for IPv6 inside carries small packets and does not narrow the others; without IPv6 it carries all', () => {
+  for (const isCarried of [true, false]) {
+    const pair = new Pair({ links: [link(20, 10, { blackholeOverBytes: 1310 }), link(20, 10)] });
+    carryIpv6(pair, isCarried);
+    connect(pair);
+    pair.run(6 * SECOND);
+    assert.equal(pair.router.peer.bond.innerMtu, (isCarried ? 1500 : 1300) - 56);
+    const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: pair.nowUs });
+    pair.run(11 * SECOND);
+    const mbit = (tcp.goodputBytes * 8) / 5e6;
+    assert.ok(isCarried ? mbit > 16 : mbit > 31, `${mbit} Mbit/s`);
+    assert.equal(pair.server.peer.bond.sender.tooLarge, 0);
   }
 });
 

@@ -90,6 +90,7 @@ export class End {
   readonly out = new Transmit();
   private readonly tun: { length: number; bucket: number; bytes: Uint8Array }[] = [];
   private allocated = 0;
+  private lastMtu = 1500;
 
   constructor(
     role: 'router' | 'server',
@@ -149,6 +150,12 @@ export class End {
     this.tun.push({ length, bucket, bytes });
     this.dirty = true;
     return true;
+  }
+
+  /** The TUN device's, as the daemon sets it; it keeps the last one while there is none. */
+  get mtu(): number {
+    this.lastMtu = this.peer.bond.innerMtu || this.lastMtu;
+    return this.lastMtu;
   }
 
   readTun(nowUs: number): void {

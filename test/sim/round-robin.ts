@@ -28,6 +28,7 @@ export interface InTurn {
 
 /** One end: what it sends goes out by the link whose turn it is. */
 class PlainEnd implements Host {
+  readonly mtu = 1500;
   readonly handlers = new Map<number, PacketHandler>();
   readonly afterBatch: (() => void)[] = [];
   readonly models: LinkModel[];

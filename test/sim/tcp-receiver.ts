@@ -12,6 +12,8 @@ const RING = 1 << 16;
 const MASK = RING - 1;
 const DELAYED_ACK_US = 40_000;
 const ACK_BYTES = 52;
+/** Where a packet's words begin: behind the IP header and the number of the flow. */
+const WORDS_AT = 22;
 /** Segments that fit into a giant packet of 64 KB. */
 const GIANT_SEGMENTS = 44;
 /** Behind a gap: so many are acknowledged one by one, then so many together, or what has come in this time. */
@@ -21,8 +23,9 @@ const SACK_US = 1_000;
 
 /** One end of a flow. */
 export class TcpReceiver {
-  /** Segments handed to the application, in order. */
+  /** Segments handed to the application, in order, and the bytes of their packets. */
   delivered = 0;
+  deliveredBytes = 0;
   /** First transmissions that arrived after a later one. */
   reordered = 0;
   /** Arrived twice: the sender was wrong. */
@@ -35,7 +38,8 @@ export class TcpReceiver {
   private readonly end: Host;
   private readonly flow: number;
   private readonly bucket: number;
-  private readonly got = new Uint8Array(RING);
+  /** The sizes of the packets that brought what is not delivered yet; 0: not there. */
+  private readonly got = new Uint16Array(RING);
   private expected = 0;
   private highest = -1;
   private unacked = 0;
@@ -54,24 +58,25 @@ export class TcpReceiver {
     this.end = end;
     this.flow = flow;
     this.bucket = bucket;
-    end.handlers.set(flow, (view, at) =>
-      this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1),
+    end.handlers.set(flow, (view, at, length) =>
+      this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1, length),
     );
     end.afterBatch.push(() => this.endBatch());
   }
 
-  private handleSegment(seq: number, sentUs: number, again: boolean): void {
-    if (seq < this.expected || this.got[seq & MASK] === 1) {
+  private handleSegment(seq: number, sentUs: number, again: boolean, length: number): void {
+    if (seq < this.expected || this.got[seq & MASK] !== 0) {
       this.spurious++;
       this.ack(sentUs);
       return;
     }
     if (seq < this.highest && !again) this.reordered++;
     this.highest = Math.max(this.highest, seq);
-    this.got[seq & MASK] = 1;
+    this.got[seq & MASK] = length + WORDS_AT;
     const inOrder = seq === this.expected;
     const hadGap = this.blocks.length > 0;
-    while (this.got[this.expected & MASK] === 1) {
+    while (this.got[this.expected & MASK] !== 0) {
+      this.deliveredBytes += this.got[this.expected & MASK];
       this.got[this.expected & MASK] = 0;
       this.expected++;
       this.delivered++;

@@ -14,6 +14,7 @@ const WARM_US = 2e6;
 type Fate = 'pass' | 'lose' | { untilUs: number };
 
 class LineEnd implements Host {
+  readonly mtu = 1500;
   readonly handlers = new Map<number, PacketHandler>();
   readonly afterBatch: (() => void)[] = [];
   private readonly line: Line;

@@ -36,6 +36,8 @@ const RESENT = 4;
 
 /** One side of what lies between the ends of a flow. */
 export interface Host {
+  /** Larger packets are refused; TCP hears of it (RFC 1191) and sends smaller ones. */
+  readonly mtu: number;
   readonly handlers: Map<number, PacketHandler>;
   /** Called when what came at once has been handed over. */
   readonly afterBatch: (() => void)[];
@@ -186,7 +188,7 @@ export class TcpFlow {
 
   /** TCP payload so far. Units: bytes. */
   get goodputBytes(): number {
-    return this.delivered * (this.segmentBytes - 52);
+    return this.receiver.deliveredBytes - 52 * this.delivered;
   }
 
   /** The window, in segments. */
@@ -474,7 +476,7 @@ export class TcpFlow {
     this.deliveredUsThen[i] = this.arrivedUs;
     this.firstUsThen[i] = this.firstUs;
     this.sent++;
-    return end.send(this.o.flow, this.o.bucket, this.segmentBytes, (view, at) => {
+    return end.send(this.o.flow, this.o.bucket, Math.min(this.segmentBytes, end.mtu), (view, at) => {
       view.setUint32(at, seq);
       view.setFloat64(at + 4, now);
       view.setUint8(at + 12, again ? 1 : 0);
