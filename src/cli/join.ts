@@ -100,7 +100,9 @@ async function joinServer(invitation: Invitation, before: string, options: JoinO
   const privateKey = ensurePrivateKey(privateKeyFile);
   say(`asking the server at ${invitation.places.join(', ')}, UDP port ${invitation.port} …`);
   const own = { privateKey, publicKey: publicKeyOf(privateKey) };
-  const from = links.flatMap((l) => [l.v4?.address, l.v6?.address]).filter((a) => a !== undefined);
+  const from = links.flatMap(({ device = '', v4, v6 }) =>
+    [v4, v6].flatMap((access) => (access ? [{ device, address: access.address }] : [])),
+  );
   const joined = await askToJoin(invitation, own, from);
   const { answer } = joined;
   if (answer.verdict !== 'welcome') throw refused(answer.verdict, belongs);

@@ -8,8 +8,11 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { parseAddress } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
+import { openArena } from '../io/arena.ts';
 import { nodeHandshakeCrypto as crypto } from '../io/crypto.ts';
+import { openSocket, SOCKET_SCRATCH_BYTES } from '../io/socket.ts';
 import type { Invitation } from '../pki/invitation.ts';
 import type { KeyPair } from '../wire/crypto.ts';
 import { COOKIE_REPLY_BYTES } from '../wire/header.ts';
@@ -21,6 +24,8 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 2000;
 /** A machine that says there is nothing, or a kernel that knows no way, is believed after so many tries. */
 const TRIES_OF_TROUBLE = 4;
+/** Requests and answers are small, and few. */
+const SOCKET_BUFFER_BYTES = 65_536;
 /** Tries whose answer is still taken. */
 const TRIES_KEPT = 8;
 
@@ -32,21 +37,27 @@ export interface Joined {
   place: string;
 }
 
+/** An address of a link, and the link's device. */
+export interface Outlet {
+  device: string;
+  address: string;
+}
+
 /**
- * Asks to be taken in, from each of these addresses: what is sent from a link's own address leaves by that link, also while a bond
- * runs here that leads nowhere any more.
+ * Asks to be taken in, by each of these links at once: what is sent by a socket of a link leaves by its device, also where the main table's
+ * default route, or that of a bond which runs here, leads nowhere any more.
  *
  * @throws YokeError when nobody answers, with what was seen of the way there.
  */
 export async function askToJoin(
   invitation: Invitation,
   own: KeyPair,
-  from: readonly string[],
+  from: readonly Outlet[],
   limitMs = ASK_LIMIT_MS,
 ): Promise<Joined> {
   const targets = await resolvePlaces(invitation.places);
   const sockets = new Map<Socket, { address: string; place: string }>();
-  const troubles = new Map<string, string>();
+  const troubles = new Map<Socket, string>();
   let timer: NodeJS.Timeout | undefined;
   let end: NodeJS.Timeout | undefined;
   try {
@@ -66,29 +77,31 @@ export async function askToJoin(
       for (const target of targets) {
         const family = isIP(target.address);
         // without an address of that family the kernel says itself that there is no way
-        const ours = from.filter((address) => isIP(address) === family);
-        for (const local of ours.length > 0 ? ours : [undefined]) {
+        const ours = from.filter(({ address }) => isIP(address) === family);
+        for (const outlet of ours.length > 0 ? ours : [undefined]) {
           const socket = createSocket(family === 6 ? 'udp6' : 'udp4');
           sockets.set(socket, target);
-          socket.on('error', (error: NodeJS.ErrnoException) =>
-            troubles.set(target.address, error.code ?? error.message),
-          );
+          socket.on('error', (error: NodeJS.ErrnoException) => troubles.set(socket, error.code ?? error.message));
           socket.on('message', (bytes) => hear(socket, Uint8Array.from(bytes)));
-          socket.bind({ port: 0, address: local }, () => socket.connect(invitation.port, target.address));
+          socket.bind(outlet ? { fd: tiedSocket(outlet) } : { port: 0 }, () =>
+            socket.connect(invitation.port, target.address),
+          );
         }
       }
       let pauseMs = RETRY_FIRST_MS;
       let asked = 0;
-      const giveUp = () => reject(nobody(invitation, targets, troubles, limitMs));
+      const giveUp = () => {
+        const codes = [...sockets.keys()].map((s) => troubles.get(s));
+        reject(nobody(invitation, targets, codes, limitMs));
+      };
       const ask = () => {
-        if (asked++ >= TRIES_OF_TROUBLE && targets.every((t) => troubles.has(t.address))) return giveUp();
+        if (asked++ >= TRIES_OF_TROUBLE && [...sockets.keys()].every((s) => troubles.has(s))) return giveUp();
         const index = crypto.random(3).reduce((n, b) => n * 256 + b, 0);
         const { serverKey, secret } = invitation;
         const asker = new JoinAsker({ crypto, own, serverKey, secret, index });
         tries.push(asker);
         if (tries.length > TRIES_KEPT) tries.shift();
-        for (const [socket, { address }] of sockets)
-          send(socket, asker.request(), (code) => troubles.set(address, code));
+        for (const socket of sockets.keys()) send(socket, asker.request(), (code) => troubles.set(socket, code));
         timer = setTimeout(ask, pauseMs);
         pauseMs = Math.min(RETRY_MOST_MS, pauseMs * 2);
       };
@@ -101,6 +114,22 @@ export async function askToJoin(
     clearTimeout(end);
     for (const socket of sockets.keys()) socket.close();
   }
+}
+
+/** A socket at this address, tied to the device. Owns: nothing; the caller closes it. @throws YokeError when the two are not there any more. */
+function tiedSocket({ device, address }: Outlet): number {
+  const arena = openArena(SOCKET_SCRATCH_BYTES);
+  const bytes = parseAddress(address);
+  return openSocket(arena, arena.take('socket', SOCKET_SCRATCH_BYTES), {
+    number: 0,
+    family: bytes?.length === 16 ? 6 : 4,
+    port: 0,
+    ...(bytes && { address: bytes }),
+    device,
+    bufferBytes: SOCKET_BUFFER_BYTES,
+    segmentation: false,
+    gro: false,
+  }).fd;
 }
 
 function send(socket: Socket, bytes: Uint8Array, onTrouble: (code: string) => void): void {
@@ -135,11 +164,10 @@ async function resolvePlaces(places: readonly string[]): Promise<{ address: stri
 function nobody(
   { port }: Invitation,
   targets: readonly { address: string }[],
-  troubles: ReadonlyMap<string, string>,
+  codes: readonly (string | undefined)[],
   limitMs: number,
 ): YokeError {
   const where = `the server at ${targets.map((t) => t.address).join(', ')}, UDP port ${port}`;
-  const codes = targets.map((t) => troubles.get(t.address));
   const again = 'then run the same command again: the invitation is still good';
   if (codes.every((c) => c === 'ENETUNREACH' || c === 'EHOSTUNREACH' || c === 'EADDRNOTAVAIL')) {
     const todo = `see that this router is on the internet, ${again}`;

@@ -373,6 +373,15 @@ describe('set-up', { skip: CANNOT }, () => {
     assert.doesNotMatch(await m.read('server', CONFIG), /endpoint_port/);
   });
 
+  test('the first line is dead, and the default route still leads there: the second one is asked by', async () => {
+    const line = lineIn(await init());
+    await nft('table inet shut {\n chain in {\n type filter hook input priority 0; iifname "eth1" drop;\n }\n}\n');
+    assert.match(
+      await join(line),
+      /link eth2 stands[\s\S]*link eth1 does not stand: no answer from 203\.0\.113\.1 by eth1/,
+    );
+  });
+
   test('one link only, then a second one; two interfaces behind one modem', async () => {
     await m.net.ip('router', 'link set dev eth2 down');
     const line = lineIn(await init());
