@@ -19,11 +19,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   status: ['base', 'bond', 'health'],
   io: ['base', 'wire'],
   host: ['base', 'plan'],
-  pki: ['base'],
+  pki: ['base', 'host'],
+  setup: ['base', 'wire', 'io', 'host'],
   backend: ['base', 'config', 'packet', 'wire', 'bond', 'plan', 'health', 'status', 'io', 'host'],
   lab: ['base', 'config', 'status', 'io', 'host'],
-  daemon: [...ABOVE_LAB, 'pki'],
-  cli: [...ABOVE_LAB, 'pki', 'lab', 'daemon'],
+  daemon: [...ABOVE_LAB, 'pki', 'setup'],
+  cli: [...ABOVE_LAB, 'pki', 'setup', 'lab', 'daemon'],
   '.': ['cli'],
 };
 const PURE = ['base', 'config', 'packet', 'wire', 'bond', 'plan', 'health', 'status'];

@@ -2,8 +2,8 @@
 import { printAddress } from '../base/address.ts';
 import { printKey } from '../config/kinds.ts';
 import { askControl } from '../daemon/control.ts';
-import { type InvitationEntry, Invitations } from '../daemon/invitations.ts';
 import { lockHolder } from '../daemon/lock.ts';
+import { type InvitationEntry, Invitations } from '../setup/invitations.ts';
 import { printQuota } from '../status/print.ts';
 import type { QuotaStatus, Status } from '../status/status.ts';
 import { loadServer, needRoot } from './as-root.ts';

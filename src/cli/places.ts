@@ -2,7 +2,7 @@
 import { parseAddress, parsePrefix, prefixContains } from '../base/address.ts';
 import { YokeError } from '../base/error.ts';
 import { findWaysOut } from '../host/ways-out.ts';
-import { isHostName } from '../pki/invitation.ts';
+import { isHostName } from '../setup/invitation.ts';
 
 /**
  * Where routers reach this machine, as far as it can tell by itself: the addresses of the interface that leads out.

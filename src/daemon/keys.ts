@@ -8,7 +8,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, statSync } fr
 import { type Complaint, YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { parseKey, printKey } from '../config/kinds.ts';
-import { SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { SECRET_MODE, writeWhole } from '../host/files.ts';
 
 /** The bytes before a raw X25519 private key in PKCS #8. Source: RFC 8410 §7. */
 const PKCS8_X25519 = Buffer.from('302e020100300506032b656e04220420', 'hex');

@@ -3,7 +3,7 @@ import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { YokeError } from '../base/error.ts';
 import type { Config } from '../config/config.ts';
 import { readConfig } from '../config/schema.ts';
-import { SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { SECRET_MODE, writeWhole } from '../host/files.ts';
 
 /** Longest configuration that is read. */
 const FILE_LIMIT_BYTES = 1 << 20;

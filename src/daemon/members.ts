@@ -15,9 +15,9 @@ import type { ClientConfig, Config } from '../config/config.ts';
 import { printKey } from '../config/kinds.ts';
 import { readConfig } from '../config/schema.ts';
 import { isUciName } from '../config/uci.ts';
-import { readText } from '../pki/files.ts';
+import { readText } from '../host/files.ts';
+import { Invitations, isOpen } from '../setup/invitations.ts';
 import { type InnerAddresses, JOIN_NAME_LIMIT, type JoinAnswer } from '../wire/join.ts';
-import { Invitations, isOpen } from './invitations.ts';
 import { replaceConfig } from './load.ts';
 import { trialOf } from './trial.ts';
 

@@ -10,7 +10,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { YokeError } from '../base/error.ts';
-import { readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { readText, SECRET_MODE, writeWhole } from '../host/files.ts';
 import { linesOf } from './keeper.ts';
 import { replaceConfig } from './load.ts';
 import { lockHolder } from './lock.ts';

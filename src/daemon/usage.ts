@@ -11,7 +11,7 @@ import { YokeError } from '../base/error.ts';
 import type { ClientConfig, Config, LinkConfig } from '../config/config.ts';
 import { printKey } from '../config/kinds.ts';
 import { type QuotaState, quotaPeriod, quotaState } from '../health/quota.ts';
-import { moveAway, readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { moveAway, readText, SECRET_MODE, writeWhole } from '../host/files.ts';
 import { printAmount, printDay, printRateForEyes } from '../status/print.ts';
 import type { QuotaStatus } from '../status/status.ts';
 import { LAST_TIER } from '../wire/preferences.ts';

@@ -15,6 +15,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { YokeError } from '../base/error.ts';
+import { moveAway, PUBLIC_MODE, readText, SECRET_MODE, writeWhole } from '../host/files.ts';
 import {
   type About,
   type Authority,
@@ -28,7 +29,6 @@ import {
   readRevocationList,
   renewAuthority,
 } from './certificate.ts';
-import { moveAway, PUBLIC_MODE, readText, SECRET_MODE, writeWhole } from './files.ts';
 import { evenHex, type Issued, parseRegister, printRegister } from './register.ts';
 import { makeStaticKey } from './static-key.ts';
 

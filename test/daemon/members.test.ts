@@ -7,9 +7,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { printAddress } from '../../src/base/address.ts';
 import { printKey } from '../../src/config/kinds.ts';
 import { readConfig } from '../../src/config/schema.ts';
-import { hashOfSecret, OPEN_LIMIT } from '../../src/daemon/invitations.ts';
 import { Members } from '../../src/daemon/members.ts';
 import { beginTrial, confirmTrial } from '../../src/daemon/trial.ts';
+import { hashOfSecret, OPEN_LIMIT } from '../../src/setup/invitations.ts';
 
 const NOW = Date.parse('2026-05-01T12:00:00Z');
 const HOUR = 3_600_000;

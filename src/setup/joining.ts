@@ -13,10 +13,10 @@ import { YokeError } from '../base/error.ts';
 import { openArena } from '../io/arena.ts';
 import { nodeHandshakeCrypto as crypto } from '../io/crypto.ts';
 import { openSocket, SOCKET_SCRATCH_BYTES } from '../io/socket.ts';
-import type { Invitation } from '../pki/invitation.ts';
 import type { KeyPair } from '../wire/crypto.ts';
 import { COOKIE_REPLY_BYTES } from '../wire/header.ts';
 import { type JoinAnswer, JoinAsker } from '../wire/join.ts';
+import type { Invitation } from './invitation.ts';
 
 /** How long it is asked before nobody is there. */
 const ASK_LIMIT_MS = 12_000;

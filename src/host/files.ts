@@ -1,4 +1,4 @@
-/** Files of an authority: written whole or not at all, secrets with their mode from the first byte on. */
+/** Files that are kept: written whole or not at all, secrets with their mode from the first byte on. */
 import {
   closeSync,
   fchmodSync,

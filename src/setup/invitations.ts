@@ -9,7 +9,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { join } from 'node:path';
 import { YokeError } from '../base/error.ts';
-import { readText, SECRET_MODE, writeWhole } from '../pki/files.ts';
+import { readText, SECRET_MODE, writeWhole } from '../host/files.ts';
 
 /** One invitation. Plain data; times are ISO 8601. */
 export interface InvitationEntry {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Invitation, parseInvitation, printInvitation } from '../../src/pki/invitation.ts';
+import { type Invitation, parseInvitation, printInvitation } from '../../src/setup/invitation.ts';
 
 const SAMPLE: Invitation = {
   places: ['203.0.113.10'],
