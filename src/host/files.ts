@@ -19,6 +19,17 @@ export const SECRET_MODE = 0o600;
 export const PUBLIC_MODE = 0o644;
 const FOLDER_MODE = 0o700;
 
+/** What can be done about it. */
+const REMEDIES: Record<string, string> = {
+  ENOSPC: 'make room on that disk (df -h)',
+  EDQUOT: 'make room on that disk (quota)',
+  EROFS: 'make that disk writable (mount -o remount,rw)',
+  EACCES: 'run this as the owner of the folder',
+  EPERM: 'run this as the owner of the folder',
+  EISDIR: 'a folder has the name of the file: move it away',
+  ENOTDIR: 'a file has the name of the folder: move it away',
+};
+
 /** Replaces a file durably; makes its folder (0700) when there is none. @throws YokeError `host`. */
 export function writeWhole(path: string, text: string, mode: number): void {
   const fresh = `${path}.new`;
@@ -64,10 +75,5 @@ export function readText(path: string): string | undefined {
 
 function refused(where: string, expected: string, error: unknown): YokeError {
   const found = (error as NodeJS.ErrnoException).code ?? String(error);
-  return new YokeError('host', {
-    where,
-    expected,
-    found,
-    todo: 'run this as the owner of the folder, or name another with --dir',
-  });
+  return new YokeError('host', { where, expected, found, todo: REMEDIES[found] ?? 'see to that file and its folder' });
 }
