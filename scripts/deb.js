@@ -4,7 +4,7 @@
  *
  *   /usr/lib/yoke/            the bundle (scripts/bundle.js), /usr/bin/yoke a link into it
  *   /usr/lib/systemd/system/  packaging/systemd/yoke.service
- *   /usr/share/man, /usr/share/bash-completion   scripts/pages.js
+ *   /usr/share/man, completion for bash, zsh, fish   scripts/pages.js
  *   /usr/share/doc/yoke/      documents, examples, changelog, licences
  *
  * Options: `--out FOLDER` (build), `--arch x64|arm64` (this machine's). It prints the path of the package.
@@ -113,6 +113,8 @@ async function layDocuments(tree, doc, date, version) {
   man('yoke.8', 8);
   man('bonding.5', 5);
   lay(join(pages, 'yoke.bash'), join(tree, 'usr/share/bash-completion/completions/yoke'));
+  lay(join(pages, 'yoke.zsh'), join(tree, 'usr/share/zsh/vendor-completions/_yoke'));
+  lay(join(pages, 'yoke.fish'), join(tree, 'usr/share/fish/vendor_completions.d/yoke.fish'));
   rmSync(pages, { recursive: true });
   const licences = join(tree, 'usr/lib/yoke/LICENSES');
   const texts = readFileSync(licences, 'utf8').replace(APACHE, APACHE_PLACE);

@@ -50,6 +50,8 @@ export const TEST_PACKAGES = {
   lintian: 'lintian',
   'man-db': 'man',
   mmdebstrap: 'mmdebstrap',
+  zsh: 'zsh',
+  fish: 'fish',
 };
 
 /** Where programs of administrators live, also when a user's PATH leaves them out. */

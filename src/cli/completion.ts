@@ -1,60 +1,56 @@
-/** Completion for bash, printed from the description that the command line is read by. */
+/**
+ * What a shell may offer for a line that has been begun, taken from the description that the command line is read by. How each shell is told:
+ * completion-bash.ts, completion-zsh.ts, completion-fish.ts.
+ */
 import type { Command, Option } from 'commander';
 import { commandsIn, optionsAbove } from './manual.ts';
 
-/** Prints the script; it needs nothing of bash-completion. */
-export function printBashCompletion(program: Command): string {
-  const commands = commandsIn(program);
-  const heads = new Map<string, Set<string>>();
-  for (const { words } of commands) {
-    words.forEach((word, i) => {
-      const above = words.slice(0, i).join(' ');
-      heads.set(above, (heads.get(above) ?? new Set()).add(word));
-    });
-  }
-  const all = [
-    program.options,
-    ...commands.map(({ command }) => [...optionsAbove(command), ...command.options]),
-  ].flat();
-  const valued = all.filter((option) => option.required);
+/** The words that may follow, and the options that belong to what has been said. */
+export interface Offers {
+  /** By the words said: those that may follow, each with what it does. */
+  next: ReadonlyMap<string, readonly Offer[]>;
+  commands: readonly OfferedCommand[];
+  /** Options of every command. */
+  general: readonly Option[];
+  /** Options that a value follows, and those of them whose value is a file. */
+  valued: readonly Option[];
+  files: readonly Option[];
+}
+
+/** A word and what it does, in one line without quotes. */
+export interface Offer {
+  word: string;
+  doc: string;
+}
+
+/** A command with all its options but the general ones. */
+export interface OfferedCommand {
+  said: string;
+  takesArguments: boolean;
+  options: readonly Option[];
+}
+
+/** Takes it all from the program. */
+export function offersOf(program: Command): Offers {
+  const next = new Map<string, Offer[]>();
+  const walk = (parent: Command, said: string): void => {
+    const inner = parent.commands.map((command) => ({ word: command.name(), doc: inLine(command.description()) }));
+    if (inner.length > 0) next.set(said, inner);
+    for (const command of parent.commands) walk(command, said === '' ? command.name() : `${said} ${command.name()}`);
+  };
+  walk(program, '');
+  const commands = commandsIn(program).map(({ words, command }) => ({
+    said: words.join(' '),
+    takesArguments: command.registeredArguments.length > 0,
+    options: [...optionsAbove(command), ...command.options],
+  }));
+  const valued = [...program.options, ...commands.flatMap((c) => c.options)].filter((option) => option.required);
   const files = valued.filter((option) => /<(file|dir)>/.test(option.flags));
-  return `# Completion of yoke for bash; written from its own description of its commands.
-_yoke() {
-    local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD - 1]}" said='' i commands options
-    COMPREPLY=()
-    case "$before" in
-        ${patternOf(files)})
-            mapfile -t COMPREPLY < <(compgen -f -- "$word")
-            return
-            ;;
-        ${patternOf(valued.filter((option) => !files.includes(option)))})
-            return
-            ;;
-    esac
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case "\${COMP_WORDS[i]}" in
-            ${patternOf(valued)}) ((i++)) ;;
-            -*) ;;
-            *) said="$said\${said:+ }\${COMP_WORDS[i]}" ;;
-        esac
-    done
-    case "$said" in
-${[...heads].map(([said, words]) => `        '${said}') commands='${[...words].join(' ')}' ;;`).join('\n')}
-        *) commands='' ;;
-    esac
-    case "$said" in
-${commands.map(({ words, command }) => `        ${`'${words.join(' ')}'`}${command.registeredArguments.length > 0 ? '*' : ''}) options='${longs([...optionsAbove(command), ...command.options])}' ;;`).join('\n')}
-        *) options='' ;;
-    esac
-    case "$word" in
-        -*) commands="$options ${longs(program.options)} --help" ;;
-    esac
-    mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
-}
-complete -F _yoke yoke
-`;
+  return { next, commands, general: program.options, valued, files };
 }
 
-const longs = (options: readonly Option[]) => [...new Set(options.map((option) => option.long))].join(' ');
+/** The long names of options, each once. */
+export const longs = (options: readonly Option[]): string[] => [...new Set(options.map((option) => option.long ?? ''))];
 
-const patternOf = (options: readonly Option[]) => longs(options).replaceAll(' ', ' | ') || "''";
+/** Text that stands between single quotes in any shell. */
+export const inLine = (text: string): string => text.replace(/['"\\`]/g, '').replace(/\s+/g, ' ');

@@ -49,7 +49,8 @@ test('the same source gives the same bytes, whatever the umask', { skip }, () =>
 
 test('it holds what belongs to it, closed where keys will be', { skip }, () => {
   const files = `usr/bin/yoke usr/lib/yoke/yoke.js usr/lib/yoke/pump.js usr/lib/systemd/system/yoke.service usr/share/man/man8/yoke.8.gz
-    usr/share/man/man5/bonding.5.gz usr/share/bash-completion/completions/yoke usr/share/doc/yoke/copyright usr/share/doc/yoke/changelog.gz
+    usr/share/man/man5/bonding.5.gz usr/share/bash-completion/completions/yoke usr/share/zsh/vendor-completions/_yoke
+    usr/share/fish/vendor_completions.d/yoke.fish usr/share/doc/yoke/copyright usr/share/doc/yoke/changelog.gz
     usr/share/doc/yoke/docs/config.md usr/share/doc/yoke/examples/router.conf`;
   for (const file of files.split(/\s+/)) assert.ok(statSync(join(tree, file)).size > 0, file);
   assert.equal(statSync(join(tree, 'etc/yoke')).mode & 0o777, 0o700);

@@ -63,29 +63,58 @@ test('words become roff: what would be a command there is none', () => {
   assert.equal(roffOf("`'1'` or\n'2'"), "\\fB\\&'1'\\fR or '2'");
 });
 
-/** What bash would offer for a line whose last word is begun. */
-function offered(...words: string[]): string[] {
-  const script = `source '${join(folder, 'yoke.bash')}'; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _yoke; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { status, stdout, stderr } = spawnSync('bash', ['-uc', script, 'bash', ...words], {
-    encoding: 'utf8',
-    cwd: folder,
-  });
+/** Runs a shell in the folder of the scripts; the lines that it printed, sorted. */
+function linesOf(argv: string[]): string[] {
+  // a home of its own: fish writes there
+  const env = { ...process.env, HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder };
+  const { status, stdout, stderr } = spawnSync(argv[0], argv.slice(1), { encoding: 'utf8', cwd: folder, env });
   assert.equal(status, 0, stderr);
   return stdout.split('\n').filter(Boolean).sort();
 }
 
-test('bash completes commands, options and files', { skip: spawnSync('bash', ['-c', 'true']).status !== 0 }, () => {
-  assert.deepEqual(offered('yoke', 'sta'), ['status']);
-  assert.ok(offered('yoke', '').includes('run'));
-  assert.deepEqual(offered('yoke', 'pki', 're'), ['renew', 'revoke']);
-  assert.deepEqual(offered('yoke', '--config', 'x', 'stat'), ['status']);
-  assert.deepEqual(offered('yoke', 'status', '--js'), ['--json']);
-  assert.deepEqual(offered('yoke', 'pki', 'renew', 'a', '--n'), ['--new-key']);
-  assert.ok(offered('yoke', 'check', '--').includes('--config'));
-  assert.ok(offered('yoke', 'check', '--config', 'yo').includes('yoke.8'));
-  assert.deepEqual(offered('yoke', 'test', '--seconds', ''), []);
-  for (const { words, command } of COMMANDS) {
-    const options = offered('yoke', ...words, ...command.registeredArguments.map(() => 'x'), '--');
-    for (const { long } of command.options) assert.ok(options.includes(long!), `${words.join(' ')} ${long}`);
-  }
-});
+/** What each shell would offer for a line whose last word is begun. */
+const SHELLS: Record<string, (...words: string[]) => string[]> = {
+  bash: (...words) =>
+    linesOf([
+      'bash',
+      '-uc',
+      `source ./yoke.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _yoke; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      'bash',
+      ...words,
+    ]),
+  // the functions of zsh's own that the script calls, in their place: which words, and of them those that begin so
+  zsh: (...words) =>
+    linesOf([
+      'zsh',
+      '-fc',
+      `compdef() { : }; _files() { print -l -- *(N) }
+       _describe() { print -l -- \${(P)@[-1]} | sed -e 's/\\([^\\]\\):.*/\\1/' }
+       source ./yoke.zsh; words=("$@"); CURRENT=$#; _yoke | while read -r w; do [[ "$w" == "\${words[-1]}"* ]] && print -r -- "$w"; done; true`,
+      'zsh',
+      ...words,
+    ]),
+  fish: (...words) =>
+    linesOf(['fish', '--no-config', '-c', `source ./yoke.fish; complete -C '${words.join(' ')}'`]).map(
+      (line) => line.split('\t')[0],
+    ),
+};
+
+for (const [shell, offered] of Object.entries(SHELLS)) {
+  const lacks = spawnSync(shell, ['-c', 'true']).status === 0 ? false : `no program ${shell}`;
+  test(`${shell} completes commands, options and files`, { skip: lacks }, () => {
+    assert.deepEqual(offered('yoke', 'sta'), ['status']);
+    assert.ok(offered('yoke', '').includes('run'));
+    assert.deepEqual(offered('yoke', 'pki', 're'), ['renew', 'revoke']);
+    assert.deepEqual(offered('yoke', '--config', 'x', 'stat'), ['status']);
+    assert.deepEqual(offered('yoke', 'status', '--js'), ['--json']);
+    assert.deepEqual(offered('yoke', 'pki', 'renew', 'a', '--n'), ['--new-key']);
+    assert.deepEqual(offered('yoke', 'server', 'init', '--public-p'), ['--public-port']);
+    assert.ok(offered('yoke', 'check', '--').includes('--config'));
+    assert.ok(offered('yoke', 'check', '--config', 'yo').includes('yoke.8'));
+    assert.deepEqual(offered('yoke', 'test', '--seconds', ''), []);
+    for (const { words, command } of COMMANDS) {
+      const options = offered('yoke', ...words, ...command.registeredArguments.map(() => 'x'), '--');
+      for (const { long } of command.options) assert.ok(options.includes(long!), `${words.join(' ')} ${long}`);
+    }
+  });
+}
