@@ -78,9 +78,11 @@ export class Delay {
     return Math.min(this.baseUs, this.baseBeforeUs);
   }
 
-  /** The queue by the last two spans only, with whatever unrest is in them. */
-  get lastQueueUs(): number {
-    return Math.min(this.spanUs, this.spans[this.span]) - this.leastUs;
+  /** The queue by the span under way and so many before it, with whatever unrest is in them. */
+  lastQueueUs(spans: number): number {
+    let least = this.spanUs;
+    for (let i = 0; i < spans; i++) least = Math.min(least, this.spans[(this.span + SPANS - i) % SPANS]);
+    return Math.max(0, least - this.leastUs);
   }
 
   /** The delay as it is now holds no queue. */

@@ -15,6 +15,7 @@ const GROWTH = 0.05;
 const GROWTH_JITTERS = 2;
 /** What arrives at less than this of what was sent is no unrest. */
 const FAR_BEHIND = 0.75;
+const FAR_BEHIND_JITTERS = 5;
 
 /** What arrives of what one path sends. */
 export class Delivery {
@@ -39,10 +40,8 @@ export class Delivery {
     this.rate = 0;
   }
 
-  /** Whether much less arrives than is sent. */
-  get fallsBehind(): boolean {
-    return this.rate > 0 && this.rate < FAR_BEHIND * this.sendRate;
-  }
+  /** Whether much less arrives than is sent, by more than the delay's unrest explains. */
+  fallsBehind = false;
 
   /** What `total` counts now has arrived at `arrivalUs` and was sent at `sentUs`, both by the receiver's clock: measures over the last `windowUs`. */
   measure(arrivalUs: number, sentUs: number, windowUs: number, jitterUs: number, starvedUs: number): void {
@@ -71,12 +70,14 @@ export class Delivery {
       this.rate = 0;
       this.sendRate = 0;
       this.grows = false;
+      this.fallsBehind = false;
       this.limited = true;
       return;
     }
     this.rate = bytes / arrivalSpan;
     this.sendRate = bytes / sentSpan;
     this.grows = arrivalSpan - sentSpan > Math.max(GROWTH * sentSpan, GROWTH_JITTERS * jitterUs);
+    this.fallsBehind = sentSpan < FAR_BEHIND * arrivalSpan && arrivalSpan - sentSpan > FAR_BEHIND_JITTERS * jitterUs;
     this.limited = starvedUs > sent[o];
   }
 }

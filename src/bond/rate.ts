@@ -16,6 +16,8 @@
 import { Delay, spanLengthUs } from './delay.ts';
 import { Delivery } from './delivery.ts';
 import { Loss } from './loss.ts';
+import { Peaks } from './peaks.ts';
+import { TRIAL_SPANS, Trial } from './trial.ts';
 
 /** Standing queue aimed at in the bottleneck. */
 const TARGET_US = 4_000;
@@ -58,16 +60,13 @@ const QUEUED_WITHIN_US = 1_000_000;
 /** The link is busy when we send so much of what it is thought to carry, and the first guess was too much when it delivers so much of that. */
 const BUSY = 0.7;
 const TOO_MUCH = 0.9;
-/** The same where the delay has unrest. */
-const FAR_TOO_MUCH = 0.6;
 /** A queue that does not shrink for this long although we send less than is delivered is not ours, or the route has changed. */
 const STUCK_US = 1_500_000;
-/** Where the delay has so much unrest that it does not show a small queue, a trial of more, for a rate window, shows what more is delivered. */
-const TRIAL_UNREST_US = 2_000;
-const TRIAL_EVERY_US = 1_500_000;
-const TRIAL_GAIN = 1.25;
-const TRIAL_AGAIN_GAIN = 1.5;
-const TRIAL_WON = 1.1;
+/** Where the delay has so much unrest, it does not show a small queue: trials (trial.ts) show what more is delivered. */
+const RESTLESS_US = 2_000;
+/** Fewer bytes within so long make no queue. */
+const TRICKLE_BYTES = 6_000;
+const TRICKLE_US = 150_000;
 const FIRST_DATAGRAMS = 10;
 const FIRST_LEAST_US = 10_000;
 const FIRST_MOST_US = 30_000;
@@ -75,9 +74,6 @@ const FIRST_MOST_US = 30_000;
 const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
 const MAX_CAPACITY = 12_500;
-/** The capacity is the largest delivery rate of so many spans of this length. */
-const PEAKS = 8;
-const PEAK_US = 250_000;
 /** Rounds with a heavy and growing queue, no further apart than this, after which the peaks are not believed any more. */
 const HEAVY_ROUNDS = 3;
 const HEAVY_APART_US = 1_000_000;
@@ -116,10 +112,7 @@ export class RateControl {
   private heavyRounds = 0;
   /** The fastest that what was sent in this round came apart. */
   private apartRate = 0;
-  private readonly peaks = new Float64Array(PEAKS);
-  private peak = 0;
-  private peakSinceUs = 0;
-  private sawFull = false;
+  private readonly peaks = new Peaks();
   private heavyUs = 0;
   private heavyRate = 0;
   /** The fastest that was delivered in this round while a heavy queue stood. */
@@ -129,17 +122,15 @@ export class RateControl {
   private drainUntilUs = 0;
   private drainFromUs = 0;
   private checkUs = Number.POSITIVE_INFINITY;
-  /** The trial under way, or the next one: until when more is sent, when it is judged, by how much more, and the capacity before. */
-  private trialUntilUs = 0;
-  private trialJudgedUs = Number.POSITIVE_INFINITY;
-  private trialNextUs = 0;
-  private trialGain = TRIAL_GAIN;
-  private trialFrom = 0;
+  private readonly trial = new Trial();
   private stuckSinceUs = 0;
   /** When the link last lost much or was restless, or was not known well enough to tell. */
   private unsteadyUs = 0;
   private isSteady = false;
   private stuckQueueUs = 0;
+  /** What was acknowledged lately (a mean that fades), and when the last was. */
+  private recentBytes = 0;
+  private ackedUs = 0;
 
   /** Begins: a first window of ten datagrams (RFC 6928), spread over the round trip, but over no more than a TCP that waits for them may notice. */
   begin(rttUs: number, nowUs: number): void {
@@ -154,6 +145,7 @@ export class RateControl {
     this.lastStartupRate = 0;
     this.delay.begin(nowUs);
     this.delivery.begin();
+    this.trial.cancel();
     this.drainedUs = nowUs;
     this.roundEndsUs = nowUs;
     this.starvedUs = nowUs;
@@ -215,10 +207,12 @@ export class RateControl {
    */
   handleAck(bytes: number, arrivalUs: number, owdUs: number, srttUs: number, nowUs: number): void {
     this.noteDelivered(bytes);
-    // The first guess, where it is too much, makes a queue that comes and goes: no unrest of the link.
-    const isCalm = this.mode !== STARTUP || this.delay.queueUs < TARGET_US;
+    this.recentBytes = this.recentBytes * Math.exp((this.ackedUs - nowUs) / TRICKLE_US) + bytes;
+    this.ackedUs = nowUs;
+    // The first guess, where it is too much, makes a queue that comes and goes: no unrest of the link. A trickle makes none.
+    const isCalm = this.mode !== STARTUP || this.delay.queueUs < TARGET_US || this.recentBytes < TRICKLE_BYTES;
     this.delay.note(owdUs, srttUs, FULL_DATAGRAM_BYTES / this.capacity, isCalm, this.delivery.fallsBehind, nowUs);
-    const windowUs = this.mode === STARTUP ? Math.max(srttUs, 10_000) : this.rateWindowUs(srttUs);
+    const windowUs = this.rateWindowUs(srttUs);
     this.delivery.measure(arrivalUs, arrivalUs - owdUs, windowUs, this.delay.jitterUs, this.starvedUs);
     const queuedUs = Math.max(QUEUED_US, (QUEUED_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
     if (owdUs - this.delay.leastUs > queuedUs) this.queuedUs = nowUs;
@@ -236,7 +230,9 @@ export class RateControl {
   }
 
   private startUp(srttUs: number, nowUs: number, newRound: boolean): void {
-    const { rate } = this.delivery;
+    const isRestless = this.unrestUs > RESTLESS_US;
+    // Arrivals that the link's own delay has bunched make it no faster.
+    const rate = isRestless ? Math.min(this.delivery.rate, this.delivery.sendRate) : this.delivery.rate;
     if (rate > this.capacity) this.capacity = this.clamp(rate);
     if (newRound && !this.delivery.limited) {
       if (rate >= this.lastStartupRate * STARTUP_GROWTH) {
@@ -245,8 +241,10 @@ export class RateControl {
       } else this.flatRounds++;
     }
     // The first guess was too much: what was sent at about that rate came apart on the way.
-    const tooMuch = this.unrestUs < TRIAL_UNREST_US ? TOO_MUCH : FAR_TOO_MUCH;
-    if (rate > this.apartRate && this.isBusy && this.delivery.grows && rate < tooMuch * this.delivery.sendRate) {
+    const isApart = isRestless
+      ? this.delivery.fallsBehind
+      : this.delivery.grows && rate < TOO_MUCH * this.delivery.sendRate;
+    if (rate > this.apartRate && this.isBusy && isApart) {
       this.apartRate = rate;
     }
     if (newRound && this.apartRate > 0) {
@@ -260,9 +258,12 @@ export class RateControl {
     this.pacing = this.clamp(this.capacity * STARTUP_GAIN);
     // A late packet or two on an idle path are no queue: it takes packets enough to see them fall behind.
     const crowded =
-      this.queueUs > 2 * this.targetUs() + 2_000 && (rate === 0 || this.delivery.grows || !this.delivery.limited);
+      this.queueUs > 2 * this.targetUs() + 2_000 &&
+      (rate === 0 || (this.delivery.grows && this.isBusy) || !this.delivery.limited);
     const isTooMuch = this.heavyRounds >= 2;
-    const isLossy = this.loss.isOverLimit && this.isBusy;
+    const isLossy =
+      this.isBusy &&
+      (this.loss.isOverLimit || (isRestless && this.hadQueue(nowUs) && this.loss.excess > LOSS_NO_PROBE));
     if (!crowded && !isTooMuch && !isLossy && this.flatRounds < STARTUP_FLAT_ROUNDS) return;
     if (crowded && rate === 0) {
       // What the first guess was put on is slower than that; how slow is known when its packets have come apart.
@@ -299,9 +300,7 @@ export class RateControl {
     this.stuckSinceUs = nowUs;
     this.quietRounds = 0;
     this.heavyRounds = 0;
-    this.peaks.fill(0);
-    this.peaks[this.peak] = this.capacity;
-    this.peakSinceUs = nowUs;
+    this.peaks.begin(this.capacity, nowUs);
   }
 
   private cruise(srttUs: number, nowUs: number, newRound: boolean): void {
@@ -318,7 +317,7 @@ export class RateControl {
       gain = Math.max(gain, Math.min(MAX_GAIN, 1 + 0.02 * 2 ** Math.min(8, this.quietRounds - 2)));
     gain = Math.max(MIN_GAIN, Math.min(MAX_GAIN, gain));
 
-    if (this.unrestUs > TRIAL_UNREST_US) gain = Math.max(gain, this.tryMore(target, srttUs, nowUs));
+    if (this.unrestUs > RESTLESS_US) gain = Math.max(gain, this.tryMore(target, srttUs, nowUs));
 
     if (this.queueUs < 1_000) this.drainedUs = nowUs;
     if (nowUs - this.drainedUs > DRAIN_EVERY_US) {
@@ -338,7 +337,8 @@ export class RateControl {
     if (newRound) this.heavyCap *= HEAVY_CAP_GROWTH;
     this.pacing = Math.min(this.pacing, this.clamp(this.heavyCap));
     // No faster than what is delivered while the queue grows, whatever the capacity was.
-    if (this.delivery.grows && this.queueUs > target && this.delivery.rate > 0) {
+    const grows = this.unrestUs > RESTLESS_US ? this.delivery.fallsBehind : this.delivery.grows;
+    if (grows && this.queueUs > target && this.delivery.rate > 0) {
       this.pacing = Math.min(this.pacing, this.clamp(this.delivery.rate * Math.max(gain, GROWING_GAIN)));
     }
     this.watchBase(gain, nowUs);
@@ -352,16 +352,16 @@ export class RateControl {
     const { peaks } = this;
     // Arrivals closer together than the packets were sent have been bunched on the way: the link is not faster for it.
     const safe = this.steadied(Math.min(this.delivery.rate, this.delivery.sendRate), nowUs);
-    if (safe > peaks[this.peak]) peaks[this.peak] = safe;
-    if (!this.delivery.limited || (this.isBusy && this.delivery.grows)) this.sawFull = true;
+    peaks.note(safe);
+    if (!this.delivery.limited || (this.isBusy && this.delivery.grows)) peaks.noteFull();
     // Whether it grows or only stands, and whoever keeps it: while a queue stands, what is delivered is what the link carries. Where there is unrest, it
     // must be seen to grow.
-    const isSure = this.unrestUs < TRIAL_UNREST_US || (this.isBusy && this.delivery.grows);
+    const isSure = this.unrestUs < RESTLESS_US || (this.isBusy && this.delivery.grows);
     if (safe > this.heavySeen && isSure && this.queueUs > 2 * target + HEAVY_US) {
       this.heavySeen = safe;
     }
     if (newRound) {
-      if (this.sawFull && nowUs - this.peakSinceUs > Math.max(PEAK_US, 4 * srttUs)) this.nextPeak(nowUs);
+      peaks.endRound(srttUs, nowUs);
       if (this.heavySeen > 0 && nowUs - this.heavyUs > HEAVY_LEAST_APART_US) this.noteHeavy(this.heavySeen, nowUs);
       this.heavySeen = 0;
       if (this.delivery.limited || this.queueUs > target) this.quietRounds = 0;
@@ -369,17 +369,15 @@ export class RateControl {
       else this.quietRounds = Math.max(0, this.quietRounds - 1);
       if (this.isBusy && this.loss.isOverLimit && safe > 0) {
         this.noteCut();
-        peaks.fill(safe);
+        peaks.lower(safe);
       }
     }
-    let most = 0;
-    for (let i = 0; i < PEAKS; i++) if (peaks[i] > most) most = peaks[i];
-    this.capacity = this.clamp(most);
+    this.capacity = this.clamp(peaks.most);
   }
 
   /** A rate without what the delay's unrest at the ends of its window does to it: a mean over another such window. */
   private steadied(rate: number, nowUs: number): number {
-    const overUs = this.unrestUs > TRIAL_UNREST_US ? RATE_WINDOW_JITTERS * this.unrestUs : 0;
+    const overUs = this.unrestUs > RESTLESS_US ? RATE_WINDOW_JITTERS * this.unrestUs : 0;
     const part = overUs === 0 || this.steady === 0 || rate === 0 ? 1 : Math.min(1, (nowUs - this.steadyUs) / overUs);
     this.steady += (rate - this.steady) * part;
     this.steadyUs = nowUs;
@@ -397,44 +395,34 @@ export class RateControl {
     this.heavyCap = rate;
     this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
     if (this.heavyRounds < HEAVY_ROUNDS) return;
-    this.peaks.fill(this.heavyRate);
+    this.peaks.lower(this.heavyRate);
     this.heavyRounds = 0;
     // The queue is there, and so is what made it: gone in the time that it takes.
     this.drainUntilUs = Math.max(this.drainUntilUs, nowUs + this.queueUs / (1 - DRAIN_GAIN));
   }
 
-  private nextPeak(nowUs: number): void {
-    this.peak = (this.peak + 1) % PEAKS;
-    this.peaks[this.peak] = 0;
-    this.peakSinceUs = nowUs;
-    this.sawFull = false;
-  }
-
   /** The gain of a trial under way, or 0. One that was of use is followed by another at once; what one that was not has put into the queue is drained. */
   private tryMore(target: number, srttUs: number, nowUs: number): number {
-    if (nowUs < this.trialUntilUs) return this.trialGain;
-    const windowUs = this.rateWindowUs(srttUs);
-    if (nowUs >= this.trialJudgedUs) {
-      this.trialJudgedUs = Number.POSITIVE_INFINITY;
-      if (this.capacity > TRIAL_WON * this.trialFrom) {
-        this.trialGain = TRIAL_AGAIN_GAIN;
-        this.trialNextUs = nowUs;
-      } else {
-        // What it has put into the queue, if it was too much.
-        const queuedUs = this.delay.lastQueueUs;
-        const tooMuchUs = windowUs * (this.trialGain - 1);
-        const wasTooMuch = queuedUs > target + tooMuchUs / 2;
-        if (wasTooMuch) this.drainUntilUs = Math.max(this.drainUntilUs, nowUs + tooMuchUs / (1 - DRAIN_GAIN));
-        this.trialGain = TRIAL_GAIN;
-        this.trialNextUs = nowUs + (wasTooMuch ? TRIAL_EVERY_US : windowUs);
+    const { trial } = this;
+    if (trial.isOver(nowUs)) {
+      const queueUs = this.delay.lastQueueUs(TRIAL_SPANS - 1);
+      const carried = trial.judge(queueUs, this.starvedUs, this.loss.excess > LOSS_NO_PROBE, nowUs);
+      if (carried > 0) this.peaks.note(carried);
+      else if (queueUs > target) {
+        const tooMuchUs = Math.min(queueUs - target, trial.putUs);
+        this.drainUntilUs = Math.max(this.drainUntilUs, nowUs + tooMuchUs / (1 - DRAIN_GAIN));
       }
     }
-    if (nowUs < this.trialNextUs || this.trialJudgedUs < Number.POSITIVE_INFINITY || this.delivery.limited) return 0;
-    if (this.loss.excess > LOSS_NO_PROBE || this.queueUs > 2 * target + HEAVY_US || nowUs < this.drainUntilUs) return 0;
-    this.trialFrom = this.capacity;
-    this.trialUntilUs = nowUs + windowUs;
-    this.trialJudgedUs = this.trialUntilUs + srttUs;
-    return this.trialGain;
+    const mayTry =
+      !this.delivery.limited &&
+      this.loss.excess <= LOSS_NO_PROBE &&
+      this.queueUs <= 2 * target + HEAVY_US &&
+      nowUs >= this.drainUntilUs;
+    if (mayTry && trial.isDue(nowUs)) {
+      const seenUs = srttUs + TRIAL_SPANS * spanLengthUs(srttUs);
+      trial.begin(this.capacity, this.queueUs, this.unrestUs, seenUs, nowUs);
+    }
+    return trial.gain(nowUs);
   }
 
   /** Takes the present delay for the base when a queue that we starve does not shrink. */
@@ -445,8 +433,9 @@ export class RateControl {
     } else if (nowUs - this.stuckSinceUs > STUCK_US) this.rebase(nowUs);
   }
 
-  /** Whether the queue has hardly shrunk although we sent less than the link carries and all of it arrived: then it is no queue of ours. */
+  /** Whether the queue has hardly shrunk although we sent less than the link carries and all of it arrived: then it is no queue of ours. (What overflowed is.) */
   private isNotOurs(): boolean {
+    if (this.loss.excess > LOSS_NO_PROBE) return false;
     return this.queueUs > KEPT * this.drainFromUs && !this.delivery.grows && this.delivery.rate > 0;
   }
 
@@ -467,11 +456,12 @@ export class RateControl {
 
   /** The loss is the link's own: what the capacity was, before less was sent because of it, holds. */
   private takeCutBack(): void {
-    if (this.capacityBeforeCut > this.peaks[this.peak]) this.peaks[this.peak] = this.capacityBeforeCut;
+    this.peaks.note(this.capacityBeforeCut);
   }
 
   private rateWindowUs(srttUs: number): number {
-    return Math.min(MAX_RATE_WINDOW_US, Math.max(srttUs, RATE_WINDOW_US, RATE_WINDOW_JITTERS * this.unrestUs));
+    const leastUs = this.mode === STARTUP ? 10_000 : RATE_WINDOW_US;
+    return Math.min(MAX_RATE_WINDOW_US, Math.max(srttUs, leastUs, RATE_WINDOW_JITTERS * this.unrestUs));
   }
 
   private targetUs(): number {

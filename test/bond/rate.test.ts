@@ -144,9 +144,17 @@ test('a trickle to a receiver that sleeps now and then takes nothing either', ()
 });
 
 test('a line that was idle from the start is believed to carry what was guessed, until it shows', () => {
-  const line = new Line({ mbit: 50, oneWayUs: 15_000, jitterUs: 10_000 });
-  line.run(20e6, 0.02);
-  assert.ok(line.rate.capacity * 8 > 2, `${line.rate.capacity * 8} Mbit/s`);
+  for (const jitterUs of [10_000, 80_000]) {
+    const line = new Line({ mbit: 50, oneWayUs: 15_000, jitterUs });
+    let unrestUs = 0;
+    for (let i = 0; i < 20; i++) {
+      line.run(1e6, 0.02);
+      unrestUs += line.rate.unrestUs / 20;
+    }
+    assert.ok(line.rate.capacity * 8 > 3.9, `jitter ${jitterUs}: ${line.rate.capacity * 8} Mbit/s`);
+    assert.ok(!line.rate.settled, 'a trickle ended the search');
+    if (jitterUs > 50_000) assert.ok(unrestUs > 150, `mean unrest ${unrestUs}`);
+  }
 });
 
 test('a first guess that is too much is corrected by short bursts', () => {
