@@ -15,18 +15,27 @@ export function parseRateBps(text: string): number | undefined {
   return m ? exact(Number(m[1]) * RATE_FACTOR[(m[2] ?? 'bit').toLowerCase()]) : undefined;
 }
 
+/** The number in the largest of these units that it is a whole number of thousandths of. */
+function printIn(n: number, units: readonly (readonly [unit: string, factor: number])[], rest: string): string {
+  for (const [unit, factor] of units) {
+    const scaled = n / factor;
+    // At most three places, and no more digits than a number holds.
+    if (n >= factor && n % (factor / 1000) === 0 && scaled * factor === n) return `${scaled}${unit}`;
+  }
+  return `${n}${rest}`;
+}
+
 /** Prints a rate so that `parseRateBps` reads the same number back. */
 export function printRate(bps: number): string {
-  for (const [unit, factor] of [
-    ['gbit', 1e9],
-    ['mbit', 1e6],
-    ['kbit', 1e3],
-  ] as const) {
-    const scaled = bps / factor;
-    // At most three places, and no more digits than a number holds.
-    if (bps >= factor && bps % (factor / 1000) === 0 && scaled * factor === bps) return `${scaled}${unit}`;
-  }
-  return `${bps}bit`;
+  return printIn(
+    bps,
+    [
+      ['gbit', 1e9],
+      ['mbit', 1e6],
+      ['kbit', 1e3],
+    ],
+    'bit',
+  );
 }
 
 const TIME = /^(\d+(?:\.\d+)?)(us|ms|s|m|h|d)?$/i;
@@ -45,4 +54,18 @@ const SIZE_FACTOR: Record<string, number> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9, t
 export function parseSizeBytes(text: string): number | undefined {
   const m = SIZE.exec(text.trim());
   return m ? exact(Number(m[1]) * SIZE_FACTOR[(m[2] ?? 'b').toLowerCase()]) : undefined;
+}
+
+/** Prints a size so that `parseSizeBytes` reads the same number back. */
+export function printSize(bytes: number): string {
+  return printIn(
+    bytes,
+    [
+      ['TB', 1e12],
+      ['GB', 1e9],
+      ['MB', 1e6],
+      ['kB', 1e3],
+    ],
+    'B',
+  );
 }

@@ -40,6 +40,7 @@ import {
 } from '../wire/header.ts';
 import { LAST_TIER, Preferences } from '../wire/preferences.ts';
 import { completePacketNumber } from '../wire/replay.ts';
+import { MAX_ACK_DELAY_US } from './arrivals.ts';
 import { Grouper } from './grouper.ts';
 import { Lanes } from './lanes.ts';
 import { Mirror } from './mirror.ts';
@@ -48,19 +49,19 @@ import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, MAX_PACKET_BYTES, type PacketPoo
 import { ReorderBuffer } from './reorder.ts';
 import { type BondCounters, Sender, type Transmit } from './sender.ts';
 import type { Session } from './session.ts';
+import { BRINGS_US, isPathSilent, isSilent } from './silence.ts';
 import { Steering } from './steering.ts';
 import { innerMtuOf, retune } from './tuning.ts';
 
 /** Packets that may wait in front of the paths. */
 const QUEUE_LIMIT = 4096;
+/** So long a path may be silent before what waits is judged without it. */
+const GRACE_US = 500_000;
 const KEEPALIVE_US = 1_000_000;
 const IDLE_KEEPALIVE_US = 15_000_000;
 const IDLE_AFTER_US = 10_000_000;
 /** Of a path that stands by. Source: docs/protocol.md §11.3. */
 const STANDBY_KEEPALIVE_US = 5_000_000;
-/** A path that brought nothing for so long is not waited for. */
-const SILENT_US = 40_000;
-const BRINGS_US = 1_000_000;
 
 /** Whom the bond tells. */
 export interface BondOwner {
@@ -304,7 +305,7 @@ export class Bond implements PathOwner {
     }
     this.nowUs = nowUs;
     if (nowUs >= this.reorder.pollTimeout()) {
-      this.reorder.isPatient = this.isPathSilent(nowUs);
+      this.reorder.isPatient = isPathSilent(this.paths, nowUs);
       this.reorder.handleTimeout(nowUs);
     }
     this.grouper.handleTimeout(nowUs);
@@ -332,6 +333,7 @@ export class Bond implements PathOwner {
     let up = false;
     for (const p of this.paths) if (p?.state === 'up') up = true;
     for (const p of this.paths) if (p !== undefined) p.isLastResort = !up;
+    if (state === 'suspect') this.lanes.graceUntil(nowUs + GRACE_US);
     if (!this.steering.isPlain) this.steering.refresh();
     this.retune(nowUs);
     this.owner.handlePathState(this, path, state, nowUs);
@@ -354,8 +356,7 @@ export class Bond implements PathOwner {
     const length = plainBytes - DATA_HEADER_BYTES;
     if (!this.allows(plainAt + DATA_HEADER_BYTES, length)) return 'not-allowed';
     this.lastDataUs = nowUs;
-    const agoUs = nowUs - path.lastDataUs;
-    if (agoUs > SILENT_US && agoUs < BRINGS_US) this.reorder.backUs = nowUs;
+    if (isSilent(nowUs - path.lastDataUs)) this.reorder.backUs = nowUs;
     path.lastDataUs = nowUs;
     if (this.mirror !== undefined) {
       const klass = this.steering.said.classOf(bucketOf(header));
@@ -379,7 +380,7 @@ export class Bond implements PathOwner {
       if (asksForAck(type)) asks = true;
       switch (type) {
         case FRAME_ACK:
-          this.handleAck(nowUs);
+          this.handleAck(path, nowUs);
           break;
         case FRAME_SKIP:
           this.reorder.handleSkip(reader.bucket, reader.sequence, reader.count, nowUs);
@@ -406,7 +407,7 @@ export class Bond implements PathOwner {
     return asks;
   }
 
-  private handleAck(nowUs: number): void {
+  private handleAck(via: Path, nowUs: number): void {
     const { reader, ranges } = this;
     const path = this.paths[reader.path];
     if (path === undefined) return;
@@ -416,7 +417,8 @@ export class Bond implements PathOwner {
     // One unwrapped clock for all paths, or their one-way delays could not be compared.
     if (Number.isNaN(this.peerClockUs)) this.peerClockUs = reader.arrivalUs;
     else this.peerClockUs += wrapDiffUs(reader.arrivalUs, this.peerClockUs % 0x100000000);
-    path.handleAck(ranges, count, reader.delayUs, this.peerClockUs, nowUs);
+    const isOld = via !== path && reader.delayUs > MAX_ACK_DELAY_US;
+    path.handleAck(ranges, count, reader.delayUs, this.peerClockUs, isOld, nowUs);
     for (const p of this.paths) if (p !== undefined && p !== path) p.othersProgressUs = nowUs;
     this.retune(nowUs);
   }
@@ -447,15 +449,6 @@ export class Bond implements PathOwner {
   }
 
   /** Whether a path that brought packets within the last second has not for a moment. */
-  private isPathSilent(nowUs: number): boolean {
-    for (const p of this.paths) {
-      if (p === undefined || p.state === 'closed') continue;
-      const agoUs = nowUs - p.lastDataUs;
-      if (agoUs > SILENT_US && agoUs < BRINGS_US) return true;
-    }
-    return false;
-  }
-
   private newPath(id: number): Path {
     const path = new Path(id, this.pool, this, this.endpointsAt + id * ENDPOINT_BYTES);
     this.paths[id] = path;

@@ -116,6 +116,11 @@ export class Lanes {
     return this.sum((queue) => queue.droppedByLimit);
   }
 
+  /** Nothing is dropped for waiting too long until then. */
+  graceUntil(us: number): void {
+    for (const { queue } of this.all) queue.graceUntilUs = us;
+  }
+
   /** The peer knows of no number any more. */
   restart(): void {
     for (const { queue } of this.all) queue.restart();

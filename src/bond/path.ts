@@ -9,7 +9,7 @@
  * Sent datagrams stand in a ring by packet number. A data datagram's slot is owned by the ring until it is acknowledged (freed) or
  * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
  */
-import { Arrivals, MAX_ACK_DELAY_US, MIN_ACK_DELAY_US } from './arrivals.ts';
+import { Arrivals, MAX_ACK_DELAY_US, MIN_ACK_DELAY_US, PAUSE_US } from './arrivals.ts';
 import { Flaps, PROOF_PROBE_US } from './flaps.ts';
 import { LEAST_MTU, PathMtu } from './mtu.ts';
 import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
@@ -41,8 +41,6 @@ const LOSSY_PROBE_US = 25_000;
 const LOSSY_SILENT_US = 1_000_000;
 const LONG_DOWN_US = 30_000_000;
 const LONG_DOWN_PROBE_US = 1_000_000;
-/** So long nothing must have come, on a path that is busy, while others go on; twice that, and it is silent. */
-const SILENT_LEAST_US = 15_000;
 /** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
 const SUSPECT_IN_FLIGHT = 3;
 
@@ -219,9 +217,9 @@ export class Path {
 
   /**
    * An ACK for this path: `count` ranges as whole numbers, largest first. `arrivalUs`: when the largest arrived, in the peer's clock, unwrapped.
-   * Returns false when it names a datagram that was never sent.
+   * `isOld`: said again because nothing has come since, which is no sign of life. Returns false when it names a datagram that was never sent.
    */
-  handleAck(ranges: Float64Array, count: number, delayUs: number, arrivalUs: number, nowUs: number): boolean {
+  handleAck(ranges: Float64Array, count: number, delayUs: number, arrivalUs: number, isOld: boolean, nowUs: number) {
     const largest = ranges[1];
     const { sent } = this;
     if (largest >= sent.next) return false;
@@ -235,7 +233,8 @@ export class Path {
       for (let pn = ranges[2 * r + 1]; pn >= from; pn--) bytes += this.acknowledge(pn, nowUs);
     }
     if (largest > this.largestAcked) this.largestAcked = largest;
-    if (bytes === 0) return true;
+    if (isOld) this.rate.noteDelivered(bytes);
+    if (bytes === 0 || isOld) return true;
     this.ptoCount = 0;
     this.lastProgressUs = nowUs;
     if (isNew) this.noteRtt(nowUs - largestSentUs, delayUs);
@@ -280,15 +279,16 @@ export class Path {
     this.rxBytes += sizeBytes;
     this.arrivals.note(packetNumber, eliciting, this.srttUs, nowUs);
     if (!eliciting) return;
-    // What comes over a path that was thought dead is a reason to ask at once.
+    // What comes over a path that was thought dead is a reason to ask at once; and where only ACKs go, our direction may be dead without our noticing.
     if ((this.state === 'suspect' || this.state === 'down') && nowUs - this.lastSentUs > MIN_PTO_US)
       this.nextProbeUs = nowUs;
+    else if (this.isUp && this.inFlightEliciting === 0 && nowUs - this.lastProgressUs > SILENCE_US) this.pingDue = true;
   }
 
   /** The earliest time at which `handleTimeout` has something to do. */
   pollTimeout(): number {
     if (this.state === 'closed') return Number.POSITIVE_INFINITY;
-    let t = Math.min(this.arrivals.deadlineUs, this.lossUs, this.nextProbeUs);
+    let t = Math.min(this.arrivals.pollTimeout(), this.lossUs, this.nextProbeUs);
     if (this.state === 'up') t = Math.min(t, this.mtu.pollTimeout());
     if (this.isUp && this.inFlightEliciting > 0) t = Math.min(t, this.silentUs());
     return t;
@@ -296,7 +296,7 @@ export class Path {
 
   handleTimeout(nowUs: number): void {
     if (this.state === 'closed') return;
-    if (nowUs >= this.arrivals.deadlineUs) this.arrivals.isDue = true;
+    this.arrivals.handleTimeout(nowUs);
     if (nowUs >= this.lossUs) this.findLost(nowUs);
     if (this.isUp && this.inFlightEliciting > 0 && nowUs >= this.silentUs()) this.handlePto(nowUs);
     if (nowUs >= this.nextProbeUs) this.probe(nowUs);
@@ -319,13 +319,13 @@ export class Path {
    */
   private silentUs(): number {
     const patientUs = this.lastProgressUs + this.ptoUs();
-    if (this.ptoCount > 0 || this.othersProgressUs < this.lastProgressUs + SILENT_LEAST_US) return patientUs;
+    if (this.ptoCount > 0 || this.othersProgressUs < this.lastProgressUs + PAUSE_US) return patientUs;
     const lateUs = this.rate.lateUs - this.rate.delayUs;
     const { sent } = this;
     let oldest = sent.front;
     while (oldest < sent.next && !sent.isInFlight(oldest)) oldest++;
     const oldestUs = sent.sentUs[sent.at(oldest)];
-    return Math.min(patientUs, Math.max(oldestUs + this.ptoUs(), this.lastProgressUs + 2 * SILENT_LEAST_US + lateUs));
+    return Math.min(patientUs, Math.max(oldestUs + this.ptoUs(), this.lastProgressUs + 2 * PAUSE_US + lateUs));
   }
 
   private handlePto(nowUs: number): void {

@@ -31,6 +31,8 @@ export const FLAG_NUMBERED = 8;
 export const FLAG_TWICE = 16;
 /** The peer has it by the other path; whoever still holds it lets it go. */
 export const FLAG_ARRIVED = 32;
+/** Of a sparse flow: goes before others when it is sent again. */
+export const FLAG_SPARSE = 64;
 
 /** Fixed number of slots in caller's memory, with the numbers that go with each packet. Cost: take and give are O(1). */
 export class PacketPool {

@@ -49,6 +49,8 @@ export class FlowQueue {
   intervalUs = INTERVAL_US;
   /** Bytes that may wait in all; set by the bond from its paths. */
   limitBytes = Number.POSITIVE_INFINITY;
+  /** Until then CoDel does not judge and bytes have no limit: a path has just fallen silent, and most are back soon. */
+  graceUntilUs = 0;
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
   sparse = false;
 
@@ -113,7 +115,7 @@ export class FlowQueue {
       this.deficit[b] = QUANTUM_BYTES;
       this.append(NEW, b);
     }
-    if (this.packets > this.limitPackets || this.bytes > this.limitBytes) this.shed();
+    if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs)) this.shed();
   }
 
   /** The slot that is next, after CoDel has had its say, or NONE. It stays in the queue; calling again is harmless. */
@@ -141,6 +143,19 @@ export class FlowQueue {
       this.sparse = fromNew;
       return this.head[b];
     }
+  }
+
+  /** Like `peek`, but only of a flow that has no more waiting than it may send in a turn; NONE if there is none. Cost: a step for each flow that waits. */
+  peekBrief(nowUs: number): number {
+    const slot = this.peek(nowUs);
+    if (slot === NONE || this.sparse) return slot;
+    for (let b = this.oldHead; b !== NONE; b = this.nextBucket[b]) {
+      if (this.head[b] === NONE || this.backlog[b] > QUANTUM_BYTES) continue;
+      this.current = b;
+      this.sparse = true;
+      return this.head[b];
+    }
+    return NONE;
   }
 
   /** Takes the slot that `peek` has just returned out of the queue; the caller owns it. */
@@ -280,7 +295,8 @@ export class FlowQueue {
 
   private isLate(b: number, nowUs: number): boolean {
     const slot = this.head[b];
-    if (slot === NONE || this.backlog[b] <= MIN_BACKLOG_BYTES || nowUs - this.pool.queuedUs[slot] < this.targetUs) {
+    const isShort = this.backlog[b] <= MIN_BACKLOG_BYTES || nowUs < this.graceUntilUs;
+    if (slot === NONE || isShort || nowUs - this.pool.queuedUs[slot] < this.targetUs) {
       this.firstAboveUs[b] = 0;
       return false;
     }

@@ -5,8 +5,8 @@
  *   first later packet came ──▶ every up path has brought a later one ──▶ a resend would have come
  *           deadline: spread of the paths + resend time              deadline: resend time from here
  *
- * While a path that brought packets just now is silent, what it carried is being sent again over the others, or it comes back: half a second is waited; and
- * as long as a resend takes when it has come back.
+ * While a path that brought packets just now is silent, what it carried is being sent again over the others, or it comes back: 0.7 s is waited; and as
+ * long as a resend takes when it has come back.
  */
 import { seqDiff } from '../wire/header.ts';
 import { NONE, type PacketPool } from './pool.ts';
@@ -15,7 +15,7 @@ import { BUCKETS } from './queue.ts';
 /** Most packets held for one peer; at the limit the bucket that has waited longest gives up its gap. Source: docs/protocol.md §9. */
 export const HELD_LIMIT = 4096;
 /** What is waited for a silent path, from the gap's beginning. */
-const PATIENCE_US = 500_000;
+const PATIENCE_US = 700_000;
 /** How many sequence numbers behind the expected one are remembered as skipped, so that a late packet is told from a repetition. */
 const MEMORY = 128;
 const SEQUENCE_MASK = 0xfffff;

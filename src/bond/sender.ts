@@ -35,7 +35,7 @@ import {
 import { Copies } from './copies.ts';
 import type { Lane, Lanes } from './lanes.ts';
 import { ELICITING, type Path, PROBE_MTU } from './path.ts';
-import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, NONE, type PacketPool } from './pool.ts';
+import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, FLAG_SPARSE, NONE, type PacketPool } from './pool.ts';
 import { Resends } from './resends.ts';
 import type { Choice, Paths } from './scheduler.ts';
 import type { Session } from './session.ts';
@@ -143,7 +143,8 @@ export class Sender {
         return true;
       }
       if (path.arrivals.isDue || path.pingDue || (path.isUp && isTold)) {
-        const via = path.arrivals.isDue && !path.isUp && !path.pingDue ? (bestUp(this.paths) ?? path) : path;
+        const isElsewhere = path.arrivals.isSilent || (path.arrivals.isDue && !path.isUp && !path.pingDue);
+        const via = isElsewhere ? (bestUp(this.paths, path) ?? path) : path;
         this.writeControl(out, bufferAt, via, path, session, nowUs);
         return true;
       }
@@ -166,8 +167,11 @@ export class Sender {
     const { pool, resends, lanes, copies } = this;
     if (copies.path !== undefined && this.pollCopies(out, bufferAt, session, nowUs)) return true;
     for (let slot = resends.peek(nowUs); slot !== NONE; slot = resends.peek(nowUs)) {
+      const isSparse = (pool.flags[slot] & FLAG_SPARSE) !== 0;
+      // A call does not wait until all that a dead path carried has been sent again.
+      if (!isSparse && this.pollSparse(out, bufferAt, session, nowUs)) return true;
       const lane = lanes.of(pool.bucket[slot]);
-      if (this.isPathFound(lane, slot, false, resends.bytes, nowUs)) {
+      if (this.isPathFound(lane, slot, isSparse, resends.bytes, nowUs)) {
         // Each goes where it is sent from now on; none is before another.
         this.choice.depthBytes = 0;
         this.sendRun(out, bufferAt, lane, slot, true, session, nowUs);
@@ -185,6 +189,19 @@ export class Sender {
     if (lanes.all.length === 1) return this.pollLane(out, bufferAt, lanes.all[0], session, nowUs);
     for (let lane = lanes.first(); lane !== undefined; lane = lanes.following()) {
       if (this.pollLane(out, bufferAt, lane, session, nowUs)) return true;
+    }
+    return false;
+  }
+
+  /** A packet of a flow that keeps no backlog, if one waits and the path that brings it first may take it now. */
+  private pollSparse(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
+    for (const lane of this.lanes.all) {
+      if (this.copies.path !== undefined && this.steering.isRedundant(lane)) continue;
+      const slot = lane.queue.peekBrief(nowUs);
+      if (slot === NONE || !this.isPathFound(lane, slot, true, lane.queue.bytes, nowUs)) continue;
+      this.choice.depthBytes = 0;
+      this.sendRun(out, bufferAt, lane, slot, false, session, nowUs);
+      return true;
     }
     return false;
   }
@@ -239,7 +256,7 @@ export class Sender {
     const { queue } = lane;
     const path = choice.path as Path;
     const isEarly = choice.depthBytes > 0;
-    const isSparse = queue.sparse;
+    const isSparse = isResend ? (pool.flags[slot] & FLAG_SPARSE) !== 0 : queue.sparse;
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
     const isWeighted = this.steering.isWeighted(lane);
     if (copies.path === undefined) copies.begin(this.steering.second(lane, path, segment, nowUs), nowUs);
@@ -251,6 +268,7 @@ export class Sender {
       else if (isEarly) queue.takeEarly(path.id);
       else queue.take();
       const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
+      if (isSparse && !isResend) pool.flags[slot] |= FLAG_SPARSE;
       if (isTwice) copies.add(slot);
       this.noteData(path, slot);
       this.sealData(path, slot, at, session, nowUs);
@@ -258,6 +276,7 @@ export class Sender {
       if (n >= MAX_RUN || size < segment || isWeighted || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
       slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
       if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
+      if (isResend && ((pool.flags[slot] & FLAG_SPARSE) !== 0) !== isSparse) break;
       if (isEarly) slot = this.peekEarly(lane, path);
       if (slot === NONE || pool.length[slot] + DATA_OVERHEAD_BYTES > segment) break;
     }
@@ -373,7 +392,8 @@ export class Sender {
       kind = ELICITING;
     }
     while (this.resends.takeSkip()) {
-      at = writeSkip(view, at, limit, this.resends.skippedBucket, this.resends.skippedSequence, 1);
+      const { skippedBucket, skippedSequence, skippedCount } = this.resends;
+      at = writeSkip(view, at, limit, skippedBucket, skippedSequence, skippedCount);
       kind = ELICITING;
     }
     if (this.steering.seenDue) {

@@ -43,10 +43,10 @@ export function innerMtuOf(paths: Paths, peerMtu: number, leastMtu: number): num
 }
 
 /** The path that is up and has the least round trip. */
-export function bestUp(paths: Paths): Path | undefined {
+export function bestUp(paths: Paths, not?: Path): Path | undefined {
   let best: Path | undefined;
   for (const p of paths) {
-    if (p?.isUp && (best === undefined || p.srttUs < best.srttUs)) best = p;
+    if (p?.isUp && p !== not && (best === undefined || p.srttUs < best.srttUs)) best = p;
   }
   return best;
 }

@@ -11,6 +11,7 @@ import type { LinkFigures } from '../health/unequal.ts';
 import { observe } from '../host/observe.ts';
 import { lookout } from '../plan/facts.ts';
 import type { Status } from '../status/status.ts';
+import { bondFindings } from './doctor/bond.ts';
 import { measureCpu } from './doctor/ciphers.ts';
 import { expect } from './doctor/expect.ts';
 import { type Finding, lookAtHost } from './doctor/host.ts';
@@ -26,7 +27,9 @@ export async function doctor(options: GlobalOptions & { json?: boolean }): Promi
   findings.push(...(await lookAtHost(config, options.runDir)));
   const links = config ? await lookAtConfigured(config, findings) : [];
   findings.push(...links.flatMap(linkFindings));
-  const figures = config?.role === 'router' ? await figuresOf(config, links, options.runDir) : [];
+  const status = config && (await statusOf(options.runDir));
+  if (config && status) findings.push(...bondFindings(config, status));
+  const figures = config?.role === 'router' ? figuresOf(config, links, status) : [];
   const expectation = config && expect(config.engine, figures, cpu.ciphers);
   for (const text of expectation?.warnings ?? []) findings.push({ level: 'note', about: 'links', text });
   const report: DoctorReport = {
@@ -84,11 +87,14 @@ function linkFindings(link: LinkReport): Finding[] {
   return out;
 }
 
+/** Of the running instance, if there is one that answers. */
+async function statusOf(runDir: string): Promise<Status | undefined> {
+  if (!lockHolder(runDir)) return undefined;
+  return (await askControl(runDir, 'status').catch(() => undefined)) as Status | undefined;
+}
+
 /** What the file says of rates; else what a running instance has measured of the way out. */
-async function figuresOf(config: Config, links: readonly LinkReport[], runDir: string): Promise<LinkFigures[]> {
-  const status = lockHolder(runDir)
-    ? ((await askControl(runDir, 'status').catch(() => undefined)) as Status | undefined)
-    : undefined;
+function figuresOf(config: Config, links: readonly LinkReport[], status: Status | undefined): LinkFigures[] {
   return links.map((link) => {
     const said = config.links.find((l) => l.name === link.name);
     const path = status?.bonds[0]?.paths.find((p) => p.name === link.name);

@@ -147,7 +147,7 @@ async function addNewLinks(before: string, options: JoinOptions): Promise<Change
   if (links.length === 0) {
     for (const p of found.passed) say(`left out: ${p.device}: ${p.why}`);
     say(`no new link: ${known.join(', ')} ${known.length === 1 ? 'is' : 'are'} in ${file} already`);
-    return 'end';
+    return lockHolder(options.runDir) ? 'end' : 'nothing';
   }
   if (!(await agreed(links, found.passed, options))) return 'end';
   const { server, remotePort } = config.links[0];

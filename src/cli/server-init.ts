@@ -72,9 +72,14 @@ export async function serverInit(options: ServerInitOptions): Promise<number> {
   for (const warning of await firewallWarnings(config)) say(warning);
   const where = isForwarded ? 'whatever stands before this machine' : 'the provider of this machine';
   say(`if ${where} has a firewall of its own, open UDP port ${port} there, too\n`);
-  const isFresh = config.clients.length === 0 && new Invitations(options.stateDir).open(Date.now()).length === 0;
+  const open = new Invitations(options.stateDir).open(Date.now());
+  const isFresh = config.clients.length === 0 && open.length === 0;
   if (isFresh) await printNewInvitation(options.name, config, options, { expires: FIRST_EXPIRES_S, qr: options.qr });
-  else say('yoke invite NAME invites one more router; yoke peers lists those that are there');
+  else {
+    for (const { name } of open)
+      say(`the invitation for ${name} is open still; yoke invite ${name} prints a new one in its place`);
+    say('yoke invite NAME invites one more router; yoke peers lists those that are there');
+  }
   return EXIT_DONE;
 }
 

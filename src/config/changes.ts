@@ -4,6 +4,7 @@
  */
 import { type Prefix, printAddress, printPrefix } from '../base/address.ts';
 import type { Complaint } from '../base/error.ts';
+import { printRate, printSize } from '../base/units.ts';
 import type { Config } from './config.ts';
 import { type PortRange, printKey, printPorts, type Service } from './kinds.ts';
 
@@ -30,7 +31,7 @@ const NAMES: Record<string, string> = {
   sourcePorts: 'src_port',
   destinationPorts: 'dest_port',
   links: 'link',
-  limitBytes: 'bytes',
+  limitBytes: '',
   resetDay: 'quota_reset',
   action: 'quota_action',
   slowBps: 'quota_rate',
@@ -102,6 +103,8 @@ const keyOf = (value: unknown) => JSON.stringify(value, (_key, v) => (v instance
 function printValue(field: string, value: unknown): string {
   if (value === undefined || (Array.isArray(value) && value.length === 0)) return 'none';
   if (SECRETS.has(field)) return '(a key)';
+  if (field === 'limitBytes') return printSize(value as number);
+  if (field.endsWith('Bps')) return printRate(value as number);
   if (Array.isArray(value)) return value.map((v) => printValue(field, v)).join(' ');
   if (value instanceof Uint8Array) return value.length === 32 ? printKey(value) : printAddress(value);
   if (typeof value !== 'object' || value === null) return typeof value === 'boolean' ? (value ? '1' : '0') : `${value}`;
@@ -111,7 +114,7 @@ function printValue(field: string, value: unknown): string {
   if ('port' in value) return printPlace(value as { address?: Uint8Array; port: number });
   return Object.entries(value)
     .filter(([, v]) => v !== undefined)
-    .map(([name, v]) => `${nameOf(name)} ${printValue(name, v)}`)
+    .map(([name, v]) => `${nameOf(name)} ${printValue(name, v)}`.trim())
     .join(', ');
 }
 

@@ -43,7 +43,7 @@ export const CLIENT_QUOTA = {
   quota_action: is({
     kind: kind.choice('slow', 'off', 'warn'),
     default: 'slow',
-    doc: 'When the quota is used up: go on at `quota_rate`, not be served (its router goes on by its plain lines), or go on with a warning.',
+    doc: 'When the quota is used up: go on at `quota_rate`, not be served at all, or go on with a warning.',
   }),
   quota_rate: is({
     kind: kind.rate('256kbit', '10gbit'),

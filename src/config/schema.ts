@@ -117,6 +117,7 @@ const bondOption = (document: UciDocument, name: string) => {
 function roleOf(document: UciDocument): Role {
   const said = bondOption(document, 'role');
   if (said === 'router' || said === 'server') return said;
+  if (said !== undefined && nearest(said, ['server'])) return 'server';
   const has = (type: string) => document.sections.some((s) => s.type === type);
   return said !== undefined && has('client') && !has('link') ? 'server' : 'router';
 }

@@ -32,6 +32,9 @@ export type ControlParams = Readonly<Record<string, string | number | boolean>>;
 /** Answers a method; what it throws becomes the error line. */
 export type ControlHandler = (method: ControlMethod, params: ControlParams) => Promise<unknown>;
 
+/** What whoever finds nobody at the socket may do. */
+const START =
+  'start it (systemctl start yoke, or yoke run); where nothing is set up yet: yoke server init or yoke join; or name its --run-dir';
 /** Longest request line. Beyond it: an error, and the connection is closed. */
 const REQUEST_LIMIT_BYTES = 4096;
 /** Longest answer that a client reads: thousands of paths. */
@@ -173,7 +176,7 @@ export function askControl(
       reject(
         complain(
           absent ? 'none' : (error.code ?? error.message),
-          absent ? 'start it with yoke run, or name its --run-dir' : 'run this command as the user that runs yoke',
+          absent ? START : 'run this command as the user that runs yoke',
         ),
       );
     });

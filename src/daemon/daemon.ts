@@ -152,7 +152,8 @@ export class Daemon {
       // in turn, too: the backend speaks as soon as it runs, and what it says must wait for the rest of the start
       await this.#inTurn(() => this.#bringUp());
     } catch (error) {
-      await this.stop().catch((e) => log('error', linesOf(e)));
+      // what could not be taken back may be the very reason
+      await this.stop().catch((e) => linesOf(e) !== linesOf(error) && log('error', linesOf(e)));
       throw error;
     }
     this.#trials.watch();
@@ -415,16 +416,22 @@ export class Daemon {
       this.#config = this.#effective();
       this.#ids = assignIds(activeLinks(this.#config), this.#ids);
       // host first: a socket that is opened before its route exists sends into nothing
-      await this.#keepLive();
+      if (!(await this.#keepLive())) {
+        this.#parts.log('warn', `${this.#config.bond.ifname} was removed by somebody else: it is made anew`);
+        return this.#beginAnew();
+      }
       await this.#names.ask(this.#questions());
       await this.#parts.backend.set(this.#settings());
       this.#tellLinks();
     });
   }
 
-  async #keepLive(): Promise<void> {
+  /** Makes the host what it should be; false, and nothing is done, when the device is not there. */
+  async #keepLive(): Promise<boolean> {
     this.#facts = await this.#keeper.observe(this.#config);
+    if (!this.#facts.devices.includes(this.#config.bond.ifname)) return false;
     await this.#keeper.keep(this.#config, this.#facts, { innerMtu: this.#innerMtu });
+    return true;
   }
 
   #startWatch(): void {
@@ -444,21 +451,23 @@ export class Daemon {
     });
   }
 
-  /** A device that was closed takes its addresses and routes with it: the host is kept again afterwards. */
   #restartBond(): Promise<void> {
-    return this.#inTurn(async () => {
-      const { backend, log } = this.#parts;
-      await backend.stop();
-      await this.#names.ask(this.#questions(), { again: true });
-      try {
-        await backend.start(this.#settings(), (event) => this.#handleEvent(event));
-      } catch (error) {
-        log('error', linesOf(error));
-        this.#end({ kind: 'failed', error: error as Error });
-        return;
-      }
-      await this.#keepLive();
-    });
+    return this.#inTurn(() => this.#beginAnew());
+  }
+
+  /** A device that was closed takes its addresses and routes with it: the host is kept again afterwards. */
+  async #beginAnew(): Promise<void> {
+    const { backend, log } = this.#parts;
+    await backend.stop();
+    await this.#names.ask(this.#questions(), { again: true });
+    try {
+      await backend.start(this.#settings(), (event) => this.#handleEvent(event));
+    } catch (error) {
+      log('error', linesOf(error));
+      this.#end({ kind: 'failed', error: error as Error });
+      return;
+    }
+    await this.#keepLive();
   }
 
   #trouble(link: Config['links'][number]): string {

@@ -37,10 +37,11 @@ export async function startService(instance: Instance, { restart }: { restart: b
   const keeper = keeperOf(instance);
   const already = lockHolder(instance.runDir) !== undefined;
   let child: ChildProcess | undefined;
+  const logged = readLog(instance).length;
   if (keeper === 'systemd') await bySystemd(already && restart);
   else if (keeper === 'procd') await byProcd(already && restart);
   else if (!already || restart) child = await byItself(instance, already);
-  await answers(instance, child);
+  await answers(instance, child, logged);
   return { keeper, already: already && !restart };
 }
 
@@ -101,14 +102,14 @@ const program = () => [process.execPath, process.argv[1]];
 /** Where an instance that nobody keeps writes its log. */
 export const logOf = ({ runDir }: Instance) => join(runDir, 'log');
 
-/** Waits until the instance answers; a child that ends meanwhile never will. */
-async function answers(instance: Instance, child: ChildProcess | undefined): Promise<void> {
+/** Waits until the instance answers; a child that ends meanwhile never will. `logged`: characters of the log that were there before. */
+async function answers(instance: Instance, child: ChildProcess | undefined, logged: number): Promise<void> {
   const endMs = performance.now() + START_LIMIT_MS;
   while (performance.now() < endMs && child?.exitCode == null) {
     if (lockHolder(instance.runDir) !== undefined && (await isUp(instance))) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
-  throw notUp(child ? readLog(instance) : '');
+  throw notUp(child ? readLog(instance).slice(logged) : '');
 }
 
 const isUp = ({ runDir }: Instance) =>

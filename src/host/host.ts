@@ -1,7 +1,7 @@
 /** This Linux machine, as the transaction sees it: performs a step, reads slots. */
 import { writeFile } from 'node:fs/promises';
 import { type Host, performByCommands } from '../plan/apply.ts';
-import type { Command } from '../plan/command.ts';
+import { batchOf, type Command } from '../plan/command.ts';
 import type { Observed, Step } from '../plan/plan.ts';
 import { deviceOf, type Thing } from '../plan/thing.ts';
 import {
@@ -20,6 +20,13 @@ import { failed, runWell } from './run.ts';
 export class LinuxHost implements Host {
   perform(step: Step): Promise<void> {
     return performByCommands(step, carryOut, (slotsOf) => this.read(slotsOf));
+  }
+
+  performTogether(group: readonly Step[]): Promise<boolean> {
+    return carryOut(batchOf(group)).then(
+      () => true,
+      () => false,
+    );
   }
 
   async read(slotsOf: readonly Thing[]): Promise<Observed> {

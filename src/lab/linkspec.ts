@@ -28,8 +28,15 @@ export function parseLinkSpec(text: string): LinkSpec {
   const isWhole = Object.values(spec).every((value) => value !== undefined);
   if (!isWhole || !spec.downBps || !spec.upBps || rest.length > 0)
     throw new YokeError('config', { where: '--link', expected: FORM, found: `'${text}'`, todo: 'say it in that form' });
+  if (Math.min(spec.downBps, spec.upBps) < LEAST_BPS) {
+    const found = `'${text}', less than ${printRate(LEAST_BPS)}`;
+    throw new YokeError('config', { where: '--link', expected: FORM, found, todo: 'write the unit: 20mbit' });
+  }
   return spec as LinkSpec;
 }
+
+/** Nothing gets through a slower one; whoever writes `20` means megabits. */
+const LEAST_BPS = 8_000;
 
 /** Prints a link so that `parseLinkSpec` reads the same back; what is nothing is left out. */
 export function printLinkSpec(spec: LinkSpec): string {

@@ -8,7 +8,7 @@
  * every slot that may have been touched and what it held before us, so the next start or `yoke down` needs nothing else.
  */
 import { YokeError } from '../base/error.ts';
-import { type Command, commandsOf, printCommand } from './command.ts';
+import { type Command, commandsOf, groupsOf, printCommand } from './command.ts';
 import { canBe, diff, type Entry, inverse, type Observed, type Plan, type Step } from './plan.ts';
 import { sameThing, slotOf, type Thing } from './thing.ts';
 
@@ -16,6 +16,8 @@ import { sameThing, slotOf, type Thing } from './thing.ts';
 export interface Host {
   /** Makes the step's slot hold `after`, whatever it holds now; idempotent. @throws YokeError when it could not. */
   perform(step: Step): Promise<void>;
+  /** The same for a group of `groupsOf` at once: whether all of it was done. What was not, or not known to be, is then performed one by one. */
+  performTogether?(group: readonly Step[]): Promise<boolean>;
   /** What is now in the slots of these things, and which devices there are. */
   read(slotsOf: readonly Thing[]): Promise<Observed>;
 }
@@ -80,10 +82,11 @@ export async function applyPlan(
   const begun: Step[] = [];
   try {
     if (plan.claims.length > 0) await store.save(next);
-    for (const step of plan.steps) {
-      begun.push(step);
-      echo(step);
-      await host.perform(step);
+    for (const group of groupsOf(plan.steps)) {
+      begun.push(...group);
+      for (const step of group) echo(step);
+      if (await doneTogether(host, group)) continue;
+      for (const step of group) await host.perform(step);
     }
     const wrong = plan.steps.length > 0 ? await missing(host, plan.steps) : [];
     if (wrong.length > 0) throw notTaken(wrong[0]);
@@ -117,6 +120,11 @@ export async function revert(host: Host, store: JournalStore, echo: (step: Step)
   return steps;
 }
 
+/** A process costs more than what it does: most changes are of routes and rules, and go in a few. */
+async function doneTogether(host: Host, group: readonly Step[]): Promise<boolean> {
+  return group.length > 1 && ((await host.performTogether?.(group)) ?? false);
+}
+
 /** Performs every step whatever becomes of the others; a step whose device is gone by then has nothing left to do. */
 async function performAll(
   host: Host,
@@ -124,12 +132,15 @@ async function performAll(
   echo: (step: Step) => void,
 ): Promise<{ step: Step; error: Error }[]> {
   const failed: { step: Step; error: Error }[] = [];
-  for (const step of steps) {
-    echo(step);
-    try {
-      await host.perform(step);
-    } catch (error) {
-      failed.push({ step, error: error as Error });
+  for (const group of groupsOf(steps)) {
+    for (const step of group) echo(step);
+    if (await doneTogether(host, group).catch(() => false)) continue;
+    for (const step of group) {
+      try {
+        await host.perform(step);
+      } catch (error) {
+        failed.push({ step, error: error as Error });
+      }
     }
   }
   if (failed.length === 0) return failed;

@@ -1,5 +1,5 @@
 /**
- * A step as the commands that carry it out: the dry run prints exactly what apply runs.
+ * A step as the commands that carry it out: the dry run prints what apply runs, where neighbours of one family go in one `ip -batch`.
  *
  *   run    a program, its arguments, its standard input
  *   write  a kernel setting's file (printed as `sysctl -w`, which does the same)
@@ -77,12 +77,50 @@ function routeWords(r: RouteThing): string[] {
   return [...words, 'proto', String(PROTOCOL)];
 }
 
+/** Words that a line of `ip -batch` hands on as they are: no blanks, quotes, or signs of a comment. */
+const PLAIN_WORD = /^[\w@%+=:,./-]+$/;
+
+/** Steps in their order, in groups: of a group with several, every command is `ip`'s and of one family, so that `batchOf` can make one of them. */
+export function groupsOf(steps: readonly Step[]): Step[][] {
+  const groups: { family: string | undefined; steps: Step[] }[] = [];
+  for (const step of steps) {
+    const family = familyOf(step);
+    const last = groups.at(-1);
+    const fits = family !== undefined && last?.family !== undefined && (family === last.family || family === ANY);
+    if (last && fits) last.steps.push(step);
+    else if (last && last.family === ANY && family !== undefined) {
+      last.family = family;
+      last.steps.push(step);
+    } else groups.push({ family, steps: [step] });
+  }
+  return groups.map((g) => g.steps);
+}
+
+/** The one command of a group; what of it took effect before it failed is not told. */
+export function batchOf(group: readonly Step[]): Command {
+  const words = group.flatMap(commandsOf).flatMap((c) => ('run' in c ? [c.run] : []));
+  const family = words.map((w) => w[1]).find((w) => w !== ANY) ?? '-4';
+  const lines = words.map((w) => w.slice(w[1] === ANY ? 1 : 2).join(' '));
+  return { run: ['ip', family, '-batch', '-'], stdin: `${lines.join('\n')}\n` };
+}
+
+/** `ip link` has no family. */
+const ANY = 'link';
+
+/** `-4`, `-6` or ANY; undefined: it is no matter of `ip` alone. */
+function familyOf(step: Step): string | undefined {
+  const commands = commandsOf(step);
+  const isPlain =
+    commands.length > 0 &&
+    commands.every((c) => 'run' in c && c.run[0] === 'ip' && c.run.every((w) => PLAIN_WORD.test(w)));
+  const [first] = commands;
+  return isPlain && first && 'run' in first ? first.run[1] : undefined;
+}
+
 /** A command as a reader could type it. */
 export function printCommand(c: Command): string {
   if ('write' in c) return `sysctl -w ${c.write.slice('/proc/sys/'.length)}=${c.text}`;
-  const line = c.run
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
-    .join(' ');
+  const line = c.run.map((word) => (PLAIN_WORD.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
   return c.stdin === undefined ? line : `${line} <<'END'\n${c.stdin}END`;
 }
 

@@ -177,8 +177,12 @@ function nobody(
     const todo = `start yoke there (see yoke status on the server) or correct the forwarding of that port, ${again}`;
     return new YokeError('peer', { where, expected: 'a running yoke', found: 'a machine where nothing listens', todo });
   }
-  const found = codes.some((c) => c === 'EPERM') ? "a firewall of this router's that forbids it" : 'none';
+  if (codes.every((c) => c === 'EPERM' || c === 'EACCES')) {
+    const todo = `let UDP port ${port} out there (nft list ruleset), ${again}`;
+    const found = "a firewall of this router's that forbids it";
+    return new YokeError('peer', { where, expected: 'a way there', found, todo });
+  }
   const expected = `an answer within ${Math.round(limitMs / 1000)} s`;
-  const todo = `see that yoke runs there (yoke status) and that UDP port ${port} is open on it, at its provider and outwards here, ${again}`;
-  return new YokeError('peer', { where, expected, found, todo });
+  const todo = `see that yoke runs there (yoke status) and that UDP port ${port} is open on it, at its provider and outwards here, ${again}, unless that server was set up anew`;
+  return new YokeError('peer', { where, expected, found: 'none', todo });
 }

@@ -24,8 +24,8 @@ export function printStatus(status: Status, context: PrintContext): string {
   for (const link of status.links.filter((l) => !l.usable)) {
     lines.push(`  link ${link.name}: cannot be used: ${link.reason}`);
   }
-  for (const { name, reason, quota } of status.clients ?? []) {
-    if (reason !== '') lines.push(`  client ${name}: is not served: ${reason}${quota ? `: ${printQuota(quota)}` : ''}`);
+  for (const { name, reason } of status.clients ?? []) {
+    if (reason !== '') lines.push(`  client ${name}: is not served: ${reason}`);
   }
   const drops = Object.entries(status.drops).filter(([, n]) => n > 0);
   if (drops.length > 0) lines.push(`  refused: ${drops.map(([reason, n]) => `${n} ${reason}`).join(', ')}`);
@@ -44,6 +44,9 @@ function bondBefore(bond: BondStatus, { before }: PrintContext): BondStatus | un
   return before?.status.bonds.find((b) => b.peer === bond.peer);
 }
 
+/** To a router's session that is none. */
+const NO_SESSION = '; if that lasts: yoke doctor';
+
 function printBond(
   bond: BondStatus,
   links: readonly LinkStatus[],
@@ -54,7 +57,7 @@ function printBond(
   const lines = [`bond: ${bond.peer}`];
   if (bond.established) {
     lines.push(`  session: ${bond.cipher}, handshake ${printAge(bond.handshakeAgeS)} ago`);
-  } else lines.push('  session: none');
+  } else lines.push(`  session: none${bond.peer === 'server' ? NO_SESSION : ''}`);
   if (quota) lines.push(`  quota: ${printQuota(quota)}`);
   lines.push(`  inner mtu: ${bond.innerMtu}`);
   lines.push(`  transfer: ${printBytes(bond.rxBytes)} received, ${printBytes(bond.txBytes)} sent`);

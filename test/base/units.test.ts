@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseRateBps, parseSizeBytes, parseTimeUs, printRate } from '../../src/base/units.ts';
+import { parseRateBps, parseSizeBytes, parseTimeUs, printRate, printSize } from '../../src/base/units.ts';
+
+test('a printed size is read back as the same number', () => {
+  const bytes = fc.oneof(
+    fc.integer({ min: 0, max: 1e6 }).map((n) => n * 1e6),
+    fc.maxSafeNat(),
+  );
+  fc.assert(
+    fc.property(bytes, (n) => assert.equal(parseSizeBytes(printSize(n)), n)),
+    { numRuns: 1000 },
+  );
+  assert.deepEqual([0, 999, 20e9, 1.5e12].map(printSize), ['0B', '999B', '20GB', '1.5TB']);
+});
 
 test('a printed rate is read back as the same number', () => {
   const bps = fc.oneof(

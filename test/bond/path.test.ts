@@ -28,12 +28,12 @@ function makePath() {
     0,
   );
   const ranges = new Float64Array(64);
-  const ack = (list: [number, number][], nowUs: number): boolean => {
+  const ack = (list: [number, number][], nowUs: number, isOld = false): boolean => {
     list.forEach(([from, to], i) => {
       ranges[2 * i] = from;
       ranges[2 * i + 1] = to;
     });
-    return path.handleAck(ranges, list.length, 0, nowUs - 5_000, nowUs);
+    return path.handleAck(ranges, list.length, 0, nowUs - 5_000, isOld, nowUs);
   };
   const send = (bytes: number, nowUs: number, hasSlot = true, kind = ELICITING): number => {
     const slot = hasSlot ? pool.take() : NONE;
@@ -279,4 +279,61 @@ test('a link that lets packets overtake each other is believed to, once it was s
   for (let i = 0; i < 40; i++) send(1200, tick());
   ack([[gone + 1, gone + 40]], nowUs + 20_000);
   assert.equal(path.lostDatagrams, lostEarly + 1);
+});
+
+test('a path that was busy and brings nothing more says once again all that has come, for another path to carry', () => {
+  const { path } = makePath();
+  path.open(1500, 0);
+  const out = new Float64Array(64);
+  let nowUs = 0;
+  for (let pn = 0; pn < 500; pn++, nowUs += 500) {
+    path.arrivals.replay.accept(pn);
+    path.noteArrival(pn, 1200, true, nowUs);
+    path.handleTimeout(nowUs);
+    assert.ok(!path.arrivals.isSilent);
+    if (path.arrivals.isDue) path.arrivals.noteSent();
+  }
+  const lastUs = nowUs;
+  while (!path.arrivals.isSilent) {
+    nowUs = path.pollTimeout();
+    assert.ok(nowUs < lastUs + 20_000);
+    path.handleTimeout(nowUs);
+    if (!path.arrivals.isSilent) path.arrivals.noteSent();
+  }
+  assert.equal(path.arrivals.read(out), 1);
+  assert.deepEqual([out[0], out[1]], [0, 499]);
+  path.arrivals.noteSent();
+  path.handleTimeout(nowUs + 100_000);
+  assert.ok(!path.arrivals.isDue, 'only once');
+});
+
+test('what was said again frees what has arrived and is no sign of life', () => {
+  const { path, lost, ack, send, pool } = makePath();
+  path.open(1500, 0);
+  ack([[send(100, 0, false), 0]], 20_000);
+  for (let i = 0; i < 10; i++) send(1400, 30_000 + i);
+  ack([[0, 4]], 40_000, true);
+  assert.equal(SLOTS - pool.free, 6);
+  path.handleTimeout(30_000 + path.ptoUs());
+  assert.equal(path.state, 'suspect');
+  assert.equal(lost.length, 6);
+  ack([[0, 7]], 100_000, true);
+  assert.equal(path.state, 'suspect');
+});
+
+test('over a path that brings data and where nothing of ours goes it is asked now and then', () => {
+  const { path, ack, send } = makePath();
+  path.open(1500, 0);
+  path.pingDue = false;
+  ack([[send(100, 0, false), 0]], 20_000);
+  let asked = 0;
+  for (let nowUs = 20_000; nowUs < 1_020_000; nowUs += 1_000) {
+    path.noteArrival(nowUs / 1_000, 1200, true, nowUs);
+    if (!path.pingDue) continue;
+    path.pingDue = false;
+    asked++;
+    const pn = send(50, nowUs, false);
+    ack([[pn, pn]], nowUs + 500);
+  }
+  assert.ok(asked >= 8 && asked <= 10, `${asked} times in a second`);
 });

@@ -251,3 +251,31 @@ test('a new association numbers what waits from 0 again', () => {
     bench.pool.give(slot);
   }
 });
+
+test('of flows that wait behind a backlog those with no more than a turn’s worth can be taken before it', () => {
+  const bench = new Bench(4000);
+  for (let i = 0; i < 50; i++) bench.offer(i, 0, 1400, false, 0);
+  for (let i = 0; i < 5; i++) bench.take(0);
+  bench.offer(1000, 7, 80, false, 0);
+  assert.equal(bench.take(0)?.id, 1000);
+  // Its bucket is behind the backlog's now, empty.
+  bench.offer(1001, 7, 80, false, 0);
+  const slot = bench.queue.peekBrief(0);
+  assert.equal(bench.pool.bucket[slot], 7);
+  assert.ok(bench.queue.sparse);
+  bench.pool.give(bench.queue.take());
+  assert.equal(bench.queue.peekBrief(0), NONE);
+  assert.equal(bench.take(0)?.sparse, false);
+});
+
+test('while a path has just fallen silent nothing is dropped for waiting or for want of room', () => {
+  for (const graceUntilUs of [0, 600_000]) {
+    const bench = new Bench(4000);
+    bench.queue.limitBytes = 20_000;
+    bench.queue.graceUntilUs = graceUntilUs;
+    for (let i = 0; i < 50; i++) bench.offer(i, 0, 1400, false, 0);
+    for (let nowUs = 0; nowUs < 600_000 && bench.queue.packets > 8; nowUs += 20_000) bench.take(nowUs);
+    const dropped = bench.queue.droppedByCodel + bench.queue.droppedByLimit;
+    assert.equal(dropped > 0, graceUntilUs === 0, `${dropped}`);
+  }
+});

@@ -156,7 +156,7 @@ test('without an instance status says so, and down has nothing to do', async () 
   assert.deepEqual(status, {
     code: 1,
     out: '',
-    err: `${dir}/control.sock: expected a running yoke, found none; start it with yoke run, or name its --run-dir\n`,
+    err: `${dir}/control.sock: expected a running yoke, found none; start it (systemctl start yoke, or yoke run); where nothing is set up yet: yoke server init or yoke join; or name its --run-dir\n`,
   });
   const down = await yoke(['down', '--run-dir', join(dir, 'none')]);
   assert.deepEqual(down, { code: 0, out: 'nothing runs, nothing to take back\n', err: '' });

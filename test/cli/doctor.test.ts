@@ -4,11 +4,15 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import { bondFindings } from '../../src/cli/doctor/bond.ts';
 import { type CipherSpeed, measureCpu } from '../../src/cli/doctor/ciphers.ts';
 import { cpuLimit, expect } from '../../src/cli/doctor/expect.ts';
 import { parsePing } from '../../src/cli/doctor/links.ts';
 import { type DoctorReport, printDoctor } from '../../src/cli/doctor/print.ts';
+import type { Config } from '../../src/config/config.ts';
 import { unequalLinks } from '../../src/health/unequal.ts';
+import type { Status } from '../../src/status/status.ts';
+import { sampleRouter, sampleServer } from '../plan/samples.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const ciphers = (gcmUs: number, chachaUs: number, cbcUs: number): CipherSpeed[] => [
@@ -147,4 +151,16 @@ test('without a configuration the machine is still looked at; the exit code says
       about,
     );
   }
+});
+
+test('the bond: a session, or where to look for it; whether anybody has joined; what it warns of', () => {
+  const status = (bonds: object[], warnings: string[] = []) => ({ bonds, warnings }) as unknown as Status;
+  const path = (state: string) => ({ name: 'one', state });
+  const said = (config: Config, of: Status) => bondFindings(config, of).map((f) => `${f.level} ${f.text}`);
+  const up = status([{ established: true, paths: [path('up'), path('down')] }], ['beware']);
+  assert.deepEqual(said(sampleRouter(), up), ['note beware', 'good a session with the server, 1 of 2 paths up']);
+  const [bad] = said(sampleRouter(), status([{ established: false, paths: [path('up')] }]));
+  assert.match(bad, /^bad no session with the server, .* UDP port 1194 open/);
+  assert.deepEqual(said(sampleServer(), status([])), []);
+  assert.deepEqual(said(sampleServer({}, []), status([])), ['note no router has joined yet: yoke invite NAME']);
 });

@@ -76,7 +76,7 @@ ${link}${more}`;
   assert.deepEqual(lines(router(a.replace("'ef'", "'1'")), router(a)), ["~ policy 'a': dscp 46 → 1"]);
   assert.deepEqual(lines(router('', "	option mode 'backup'\n	option quota '20GB'\n"), router('')), [
     "~ link 'dsl': tier 0 → 1",
-    "~ link 'dsl': quota none → bytes 20000000000, quota_reset 1, quota_action backup",
+    "~ link 'dsl': quota none → 20GB, quota_reset 1, quota_action backup",
   ]);
   assert.deepEqual(needsRestart(read(router(a + b)), read(router(''))), []);
 });

@@ -270,6 +270,15 @@ test('a reload adds a link without a restart; what needs one is refused', async 
   );
 });
 
+test('a device that somebody else removes is made anew, and the host is whole again', async () => {
+  await make(routerText()).start();
+  const whole = machine.picture();
+  machine.removeDevice(backend.settings!.ifname);
+  machine.onChange?.();
+  await until('a new start', () => backend.told.start.length === 2);
+  await until('the host', () => machine.picture().join() === whole.join());
+});
+
 test('the watchdog restarts the bond after a silence, and the host is whole again', async () => {
   const dog = [
     "option watchdog '1'",

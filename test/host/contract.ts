@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '../../src/plan/apply.ts';
+import { groupsOf } from '../../src/plan/command.ts';
 import { desiredNft } from '../../src/plan/nft.ts';
 import { inverse, type Step } from '../../src/plan/plan.ts';
 import { sameThing, slotOf, type Thing } from '../../src/plan/thing.ts';
@@ -90,6 +91,30 @@ export function hostContract(name: string, open: () => Promise<World>): void {
         assert.deepEqual(await w.snapshot(), snapshots[i], `${round}, back: ${step.slot}`);
       }
     }
+    assert.deepEqual(await w.snapshot(), first);
+  });
+
+  inWorld('a group is done at once, and so is its undoing; one of which a step cannot be done says so', async (w) => {
+    const first = await w.snapshot();
+    const steps: Step[] = [];
+    for (const thing of THINGS) steps.push(await stepTo(w.host, thing));
+    const groups = groupsOf(steps);
+    assert.deepEqual(groups.flat(), steps);
+    assert.ok(groups.length < 0.7 * steps.length, `${groups.length} of ${steps.length}`);
+    const carryOut = async (all: Step[][]) => {
+      for (const group of all) {
+        if (group.length > 1) assert.ok(await w.host.performTogether!(group), group.map((s) => s.slot).join(', '));
+        else await w.host.perform(group[0]);
+      }
+    };
+    await carryOut(groups);
+    for (const thing of THINGS) assert.ok(sameThing(await at(w.host, thing), thing), slotOf(thing));
+    assert.equal(await w.host.performTogether!(groups.find((g) => g.length > 1)!), false, 'it is there already');
+    await carryOut(groupsOf([...steps].reverse().map(inverse)));
+    assert.deepEqual(await w.snapshot(), first);
+    const nowhere = await stepTo(w.host, { ...route, family: 4, to: 'default', dev: 'nowhere0' });
+    assert.equal(await w.host.performTogether!([steps[0], nowhere]), false);
+    await w.host.perform(inverse(steps[0]));
     assert.deepEqual(await w.snapshot(), first);
   });
 

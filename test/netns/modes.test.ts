@@ -154,12 +154,12 @@ describe('a metered client of the server', () => {
     (await transfer(lab, { meter: 'builtin', direction, flows: 1, seconds: 3, warmupMs: 2000 })).bps;
 
   test('is counted over both links, and that its quota comes, goes and is used up costs no packet', async () => {
-    assert.ok((await rate('down')) > 15e6);
+    assert.ok((await rate('down')) > 6e6);
     const { bonds } = await bond.server.status();
     const stream = await startStream(lab);
     assert.equal(
       await reload("option quota '10GB'"),
-      "~ client 'router': quota none → bytes 10000000000, quota_reset 1, quota_action slow, quota_rate 1000000\n",
+      "~ client 'router': quota none → 10GB, quota_reset 1, quota_action slow, quota_rate 1mbit\n",
     );
     assert.ok((await client())!.quota!.usedBytes < 1e6, 'it counts from now');
     await reload("option quota '1MB'", "option quota_rate '3mbit'");
@@ -185,8 +185,9 @@ describe('a metered client of the server', () => {
     assert.match(stdout, /warning: client router: its quota is used up: .*; each way has 3\.00 Mbit\/s/);
     await reload("option quota '10GB'");
     const bps = await rate('down');
-    assert.ok(bps > 15e6, `${bps} with a larger quota`);
-    assert.ok((await rate('up')) > 15e6);
+    // far above what it had, whatever the machine is busy with
+    assert.ok(bps > 6e6, `${bps} with a larger quota`);
+    assert.ok((await rate('up')) > 6e6);
   });
 
   test('off: its session ends, also over a restart of the server; and comes back with a larger quota', async () => {
@@ -201,7 +202,7 @@ describe('a metered client of the server', () => {
     await until(async () => (await client().catch(() => undefined))?.reason !== undefined, LIMIT_MS, 'the server');
     assert.equal((await client())?.reason, 'its quota is used up');
     const { stdout } = await lab.exec('server', [...YOKE, 'status', '--run-dir', bond.server.runDir]);
-    assert.match(stdout, /client router: is not served: its quota is used up: .*, counts anew on/);
+    assert.match(stdout, /client router: is not served: its quota is used up\n[\s\S]*until \S+; it is not served/);
     await until(async () => (await bond.server.status()).drops['unknown-peer'] > 0, LIMIT_MS, 'it being turned away');
     assert.ok(!bond.server.log.some((l) => /expected the public key of a client/.test(l)), 'it is no stranger');
     await reload("option quota '10GB'");

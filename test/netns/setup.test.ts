@@ -172,6 +172,9 @@ describe('set-up', { skip: CANNOT }, () => {
     assert.equal(await m.read('router', '/run/yoke/pid'), pid, 'nothing changed, so it was not restarted');
     assert.match(await m.must('router', 'join'), /no new link: eth1, eth2 are in/);
     assert.equal((await peers()).peers.length, 1);
+    // somebody removes the device
+    await m.net.ip('router', 'link del bond0');
+    await until('the bond to come back', () => pings('10.121.111.1', '-I', 'bond0'), 15_000);
     // a reboot: the commands again, nothing else
     await m.must('server', 'down');
     assert.match(await init(), /yoke runs in the background/);
@@ -280,6 +283,15 @@ describe('set-up', { skip: CANNOT }, () => {
 
   test('nobody answers: a firewall in the way, a server that does not run, no way out', async () => {
     const line = lineIn(await init());
+    assert.match(await init(), /the invitation for home is open still; yoke invite home prints a new one in its place/);
+    const shut = 'table inet out {\n chain o {\n type filter hook output priority 0;\n udp dport 1194 drop\n }\n}\n';
+    await m.net.must('router', ['nft', '-f', m.net.write('out.nft', shut)]);
+    await refused(
+      'router',
+      ['join', line, '--yes'],
+      /expected a way there, found a firewall of this router's that forbids it; let UDP port 1194 out there/,
+    );
+    await m.net.must('router', ['nft', 'delete', 'table', 'inet', 'out']);
     await nft(
       'table inet shut {\n chain in {\n type filter hook input priority 0; policy accept;\n udp dport 1194 drop\n }\n}\n',
     );

@@ -41,6 +41,7 @@ class Process implements Host, JournalStore {
   readonly #trouble: Trouble | undefined;
   #count = 0;
   #dead = false;
+  #stuck: Step | undefined;
   performed: Step[] = [];
   firstStepSawJournal = true;
 
@@ -51,10 +52,31 @@ class Process implements Host, JournalStore {
   }
 
   async perform(step: Step): Promise<void> {
-    const journal = await this.#store.load();
-    if (!journal?.entries.some((e) => e.slot === step.slot) && !this.#sweeps(step)) this.firstStepSawJournal = false;
+    this.#look(await this.#store.load(), step);
     await this.#operate(() => this.#host.perform(step));
+    if (this.#stuck === step) throw new Error('failed again');
     this.performed.push(step);
+  }
+
+  /** A batch of which only some may be done, at the count of one operation for each step; the step that failed in it fails alone, too. */
+  async performTogether(group: readonly Step[]): Promise<boolean> {
+    for (const step of group) {
+      this.#look(await this.#store.load(), step);
+      try {
+        await this.#operate(async () => assert.ok(await this.#host.performTogether([step])));
+      } catch (error) {
+        if (error instanceof Killed) throw error;
+        // what was there already is no failure of the step
+        if (!(error instanceof assert.AssertionError)) this.#stuck = step;
+        return false;
+      }
+    }
+    this.performed.push(...group);
+    return true;
+  }
+
+  #look(journal: Journal | undefined, step: Step): void {
+    if (!journal?.entries.some((e) => e.slot === step.slot) && !this.#sweeps(step)) this.firstStepSawJournal = false;
   }
 
   /** What bears our mark and is in no journal is swept without one; its coming back is no concern. */

@@ -9,7 +9,7 @@
  */
 import type { Host } from '../../src/plan/apply.ts';
 import { performByCommands } from '../../src/plan/apply.ts';
-import type { Command } from '../../src/plan/command.ts';
+import { type Command, commandsOf } from '../../src/plan/command.ts';
 import type { Access, Facts, LinkFacts, Lookout } from '../../src/plan/facts.ts';
 import { sysctlKeys } from '../../src/plan/facts.ts';
 import { markOfListing } from '../../src/plan/nft.ts';
@@ -129,6 +129,16 @@ export class SimulatedHost implements Host {
       async (command) => this.carryOut(command),
       (slotsOf) => this.read(slotsOf),
     );
+  }
+
+  /** As `ip -batch` does: up to the first line that fails. */
+  async performTogether(group: readonly Step[]): Promise<boolean> {
+    try {
+      for (const command of group.flatMap(commandsOf)) this.carryOut(command);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async read(slotsOf: readonly Thing[]): Promise<Observed> {

@@ -70,11 +70,11 @@ export class TcpReceiver {
       this.ack(sentUs);
       return;
     }
+    const hadGap = this.hasGap;
     if (seq < this.highest && !again) this.reordered++;
     this.highest = Math.max(this.highest, seq);
     this.got[seq & MASK] = length + WORDS_AT;
     const inOrder = seq === this.expected;
-    const hadGap = this.blocks.length > 0;
     while (this.got[this.expected & MASK] !== 0) {
       this.deliveredBytes += this.got[this.expected & MASK];
       this.got[this.expected & MASK] = 0;
@@ -90,7 +90,11 @@ export class TcpReceiver {
     this.noteBlock(seq);
     this.echoUs = sentUs;
     if (!inOrder) this.noteBehindGap();
-    else if (hadGap || ++this.unacked >= GIANT_SEGMENTS) this.ack(sentUs);
+    else if (++this.unacked >= GIANT_SEGMENTS || (hadGap && !this.hasGap)) this.ack(sentUs);
+  }
+
+  private get hasGap(): boolean {
+    return this.highest >= this.expected;
   }
 
   private noteBehindGap(): void {
@@ -113,7 +117,7 @@ export class TcpReceiver {
   /** What the device was given at once is one giant to TCP, which answers it with one acknowledgement. */
   private endBatch(): void {
     if (this.unacked === 0) return;
-    if (this.unacked >= 2) {
+    if (this.unacked >= 2 || this.hasGap) {
       this.ack(this.echoUs);
       return;
     }
