@@ -129,6 +129,9 @@ describe('set-up', { skip: CANNOT }, () => {
     );
     await m.must('server', 'revoke', 'attic');
     assert.ok(!(await pings('10.121.111.1', '-I', 'bond1')), 'its session has ended');
+    const told = await m.must('router', 'status', '--run-dir', '/run/second');
+    assert.match(told, /session: none; if that lasts: yoke doctor/);
+    assert.doesNotMatch(told, /state: up/);
     assert.deepEqual(
       (await peers()).peers.map((p) => p.name),
       ['home'],

@@ -111,7 +111,7 @@ export class Report {
           board.skipPath();
           return;
         }
-        this.putPath(p);
+        this.putPath(p, peer.bond.session !== undefined);
         this.sayAddresses(i, id, p.endpointAt, p.hasEndpoint);
       });
     });
@@ -139,9 +139,10 @@ export class Report {
   }
 
   /** In the order of PATH_FIELDS. */
-  private putPath(p: Path): void {
+  private putPath(p: Path, hasSession: boolean): void {
     const { board } = this;
-    board.put(STATES.indexOf(p.state));
+    // without a session nothing can be sent to find out that a path is not up any more
+    board.put(STATES.indexOf(p.isUp && !hasSession ? 'waiting' : p.state));
     board.put(p.srttUs / 1000);
     board.put(Number.isFinite(p.minRttUs) ? p.minRttUs / 1000 : 0);
     board.put(p.rate.queueUs / 1000);
