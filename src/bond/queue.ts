@@ -213,6 +213,26 @@ export class FlowQueue {
     return slot;
   }
 
+  /**
+   * The head of another flow whose turn comes only when those before it have sent `depthBytes`, or NONE: where no flow has so much waiting as `peekEarly`
+   * wants, since there are many. Cost: a step for each flow that waits.
+   */
+  peekLater(depthBytes: number, nowUs: number): number {
+    let bytes = Math.min(QUANTUM_BYTES, this.currentBytes);
+    for (let b = this.oldHead; b !== NONE; b = this.nextBucket[b]) {
+      if (this.head[b] === NONE || b === this.current) continue;
+      if (bytes >= depthBytes) {
+        this.expire(b, nowUs);
+        this.judge(b, nowUs);
+        if (this.head[b] === NONE) continue;
+        this.current = b;
+        return this.head[b];
+      }
+      bytes += Math.min(QUANTUM_BYTES, this.backlog[b]);
+    }
+    return NONE;
+  }
+
   /** Takes the slot that `peekEarly` has just returned for this path out of the queue; the caller owns it. */
   takeEarly(path: number): number {
     const { pool } = this;

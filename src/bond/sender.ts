@@ -174,7 +174,7 @@ export class Sender {
       if (this.isPathFound(lane, slot, isSparse, resends.bytes, nowUs)) {
         // Each goes where it is sent from now on; none is before another.
         this.choice.depthBytes = 0;
-        this.sendRun(out, bufferAt, lane, slot, true, session, nowUs);
+        this.sendRun(out, bufferAt, lane, slot, true, false, session, nowUs);
         return true;
       }
       if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], pool.length[slot])) {
@@ -200,7 +200,7 @@ export class Sender {
       const slot = lane.queue.peekBrief(nowUs);
       if (slot === NONE || !this.isPathFound(lane, slot, true, lane.queue.bytes, nowUs)) continue;
       this.choice.depthBytes = 0;
-      this.sendRun(out, bufferAt, lane, slot, false, session, nowUs);
+      this.sendRun(out, bufferAt, lane, slot, false, false, session, nowUs);
       return true;
     }
     return false;
@@ -221,15 +221,21 @@ export class Sender {
       slot = queue.peek(nowUs);
     }
     if (slot === NONE) return false;
-    // Not the head, but a packet that is due when the slower path has brought it.
+    // Not the head, but a packet that is due when the slower path has brought it; another flow's when this one has none.
+    let isLone = false;
     if (this.choice.depthBytes > 0 && this.choice.path !== undefined) {
       slot = this.peekEarly(lane, this.choice.path);
+      if (slot === NONE) {
+        slot = this.peekLater(lane, this.choice.path, nowUs);
+        this.choice.depthBytes = 0;
+        isLone = true;
+      }
       if (slot === NONE) {
         this.wakeUs = Math.min(this.wakeUs, this.choice.wakeUs);
         return false;
       }
     }
-    this.sendRun(out, bufferAt, lane, slot, false, session, nowUs);
+    this.sendRun(out, bufferAt, lane, slot, false, isLone, session, nowUs);
     return true;
   }
 
@@ -242,13 +248,14 @@ export class Sender {
     return false;
   }
 
-  /** Seals a run for the path chosen, beginning with `slot`. */
+  /** Seals a run for the path chosen, beginning with `slot`; `isLone`: of that alone. */
   private sendRun(
     out: Transmit,
     bufferAt: number,
     lane: Lane,
     slot: number,
     isResend: boolean,
+    isLone: boolean,
     session: Session,
     nowUs: number,
   ): void {
@@ -273,7 +280,15 @@ export class Sender {
       this.noteData(path, slot);
       this.sealData(path, slot, at, session, nowUs);
       at += size;
-      if (n >= MAX_RUN || size < segment || isWeighted || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
+      if (
+        isLone ||
+        n >= MAX_RUN ||
+        size < segment ||
+        isWeighted ||
+        path.nextSendUs > nowUs + AHEAD_US ||
+        !path.hasRoom()
+      )
+        break;
       slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
       if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
       if (isResend && ((pool.flags[slot] & FLAG_SPARSE) !== 0) !== isSparse) break;
@@ -327,7 +342,17 @@ export class Sender {
   private peekEarly({ queue }: Lane, path: Path): number {
     const slot = queue.peekEarly(path.id, (this.choice.depthBytes * queue.currentBytes) / queue.bytes);
     if (slot === NONE) return NONE;
-    return this.pool.length[slot] + DATA_OVERHEAD_BYTES + path.outerBytes <= path.mtu.bytes ? slot : NONE;
+    return this.fits(slot, path) ? slot : NONE;
+  }
+
+  /** The head of a flow whose turn comes when the slower path has brought it. */
+  private peekLater({ queue }: Lane, path: Path, nowUs: number): number {
+    const slot = queue.peekLater(this.choice.depthBytes, nowUs);
+    return slot !== NONE && this.fits(slot, path) ? slot : NONE;
+  }
+
+  private fits(slot: number, path: Path): boolean {
+    return this.pool.length[slot] + DATA_OVERHEAD_BYTES + path.outerBytes <= path.mtu.bytes;
   }
 
   /** Counts a packet that leaves, or leaves again. */

@@ -258,6 +258,7 @@ test('of flows that wait behind a backlog those with no more than a turn’s wor
   for (let i = 0; i < 5; i++) bench.take(0);
   bench.offer(1000, 7, 80, false, 0);
   assert.equal(bench.take(0)?.id, 1000);
+  assert.equal(bench.take(0)?.sparse, false);
   // Its bucket is behind the backlog's now, empty.
   bench.offer(1001, 7, 80, false, 0);
   const slot = bench.queue.peekBrief(0);
@@ -277,5 +278,33 @@ test('while a path has just fallen silent nothing is dropped for waiting or for 
     for (let nowUs = 0; nowUs < 600_000 && bench.queue.packets > 8; nowUs += 20_000) bench.take(nowUs);
     const dropped = bench.queue.droppedByCodel + bench.queue.droppedByLimit;
     assert.equal(dropped > 0, graceUntilUs === 0, `${dropped}`);
+  }
+});
+
+test('where many flows have little waiting a slower path gets the one whose turn comes when it has arrived', () => {
+  const make = (): Bench => {
+    const bench = new Bench(4000);
+    for (let i = 0; i < 40; i++) bench.offer(i, i % 8, 1400, false, 0);
+    // So that none is a new flow any more.
+    for (let i = 0; i < 16; i++) bench.take(0);
+    bench.queue.peek(0);
+    return bench;
+  };
+  const twin = make();
+  const turns: number[] = [];
+  while (turns.length < 8) {
+    const b = twin.pool.bucket[twin.queue.peek(0)];
+    if (!turns.includes(b)) turns.push(b);
+    twin.pool.give(twin.queue.take());
+  }
+  for (const depthBytes of [1_000, 2_000, 5_000, 9_000]) {
+    const bench = make();
+    assert.equal(bench.queue.peekEarly(0, 20_000), NONE, 'none has so much');
+    const slot = bench.queue.peekLater(depthBytes, 0);
+    assert.equal(turns.indexOf(bench.pool.bucket[slot]), Math.ceil(depthBytes / 1514));
+    bench.pool.give(bench.queue.take());
+    bench.queue.clear();
+    assert.equal(bench.queue.peekLater(0, 0), NONE);
+    assert.equal(bench.pool.free, bench.pool.count);
   }
 });
