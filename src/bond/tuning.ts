@@ -22,6 +22,8 @@ const QUEUE_LIMIT_LEAST_BYTES = 30_000;
 /** A bulk flow is delivered in so many groups a round trip of the fastest path at least, and none waits longer. */
 const GROUPS_A_ROUND = 6;
 const GROUP_MOST_US = 2_500;
+/** What is sent again is lost as often as anything; who gives up says so (SKIP), so to wait for two costs nothing. */
+const RESENDS_WAITED = 2;
 /** IPv6 needs a link of 1,280 bytes (RFC 8200 §5); where only IPv4 is carried, the inner MTU may be what the narrowest path leaves of as much. */
 export const LEAST_INNER_IPV6 = 1280;
 export const LEAST_INNER_IPV4 = 1200;
@@ -120,5 +122,5 @@ export function retune(
   }
   grouper.windowUs = groups ? Math.min(GROUP_MOST_US, found.fastestUs / GROUPS_A_ROUND) : 0;
   reorder.spreadUs = Math.min(250_000, found.spreadUs + pto + 30_000);
-  reorder.resendUs = Math.min(250_000, 1.25 * rtt + 25_000);
+  reorder.resendUs = Math.min(250_000, RESENDS_WAITED * (1.25 * rtt + 25_000));
 }

@@ -31,6 +31,14 @@ const CASES: { name: string; links: SimLink[]; bar: number; pingMs: number; seed
     pingMs: 50,
   },
   {
+    name: '30 + 30, both with 3 % loss',
+    links: [link(30, 30, 15, { lossRate: 0.03 }), link(30, 30, 15, { lossRate: 0.03 })],
+    bar: 0.9,
+    // Of the pings, too, some are sent again.
+    pingMs: 100,
+    seed: 2,
+  },
+  {
     name: 'uplinks of 10, 5, 4, 2 and 1 at 5 to 60 ms',
     links: [link(10, 10, 5), link(5, 5, 15), link(4, 4, 25), link(2, 2, 40), link(1, 1, 60)],
     bar: 0.9,
