@@ -193,7 +193,7 @@ describe('a metered client of the server', () => {
   test('off: its session ends, also over a restart of the server; and comes back with a larger quota', async () => {
     await reload("option quota '1MB'", "option quota_action 'off'");
     await until(async () => (await client())?.reason === 'its quota is used up', LIMIT_MS, 'it not being served');
-    assert.deepEqual((await bond.server.status()).bonds, []);
+    await until(async () => (await bond.server.status()).bonds.length === 0, LIMIT_MS, 'its session to end');
     const { usedBytes } = (await client())!.quota!;
     await bond.server.stop();
     const kept = JSON.parse(readFileSync(join(bond.server.runDir, 'usage.json'), 'utf8'));
