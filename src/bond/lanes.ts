@@ -7,6 +7,7 @@
 import { MAX_CLASSES, type Preferences } from '../wire/preferences.ts';
 import type { PacketPool } from './pool.ts';
 import { BUCKETS, FlowQueue } from './queue.ts';
+import { Spread } from './spread.ts';
 
 /** A lane whose own paths are full falls behind the others by so much at the most: on a path that it shares it would go before them for as long. */
 const MOST_CREDIT_BYTES = 3028;
@@ -29,6 +30,7 @@ export class Lane {
 export class Lanes {
   /** By class; grows when a class is used for the first time. */
   readonly all: Lane[] = [];
+  readonly spread: Spread;
 
   private readonly pool: PacketPool;
   private readonly said: Preferences;
@@ -46,6 +48,7 @@ export class Lanes {
     markCe: (offset: number, length: number) => boolean,
   ) {
     this.pool = pool;
+    this.spread = new Spread(pool);
     this.said = said;
     this.limitPackets = limitPackets;
     this.markCe = markCe;
@@ -67,6 +70,7 @@ export class Lanes {
 
   /** Takes ownership of a slot whose bucket and length are set. */
   offer(slot: number, nowUs: number): void {
+    this.spread.noteOffered(this.pool.bucket[slot], this.pool.length[slot], nowUs);
     if (this.all.length === 1) {
       this.all[0].queue.offer(slot, nowUs);
       return;

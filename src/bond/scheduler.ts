@@ -115,7 +115,8 @@ function arrivalAt(p: Path, startUs: number): number {
   return Math.max(startUs + p.rate.leastUs, p.nextSendUs + p.rate.delayUs);
 }
 
-function mayCarry(p: Path, sizeBytes: number): boolean {
+/** Whether a path may be given a datagram of this size now, but for its pacing. */
+export function mayCarry(p: Path, sizeBytes: number): boolean {
   return p.isUp && p.hasEndpoint && sizeBytes + p.outerBytes <= p.mtu.bytes && p.hasRoom();
 }
 

@@ -120,6 +120,7 @@ export class Sender {
   reset(): void {
     this.copies.clear((slot) => this.pool.give(slot));
     this.resends.clear();
+    this.lanes.spread.reset();
     this.announcedMtu = 0;
     this.closedMask = 0;
   }
@@ -165,13 +166,19 @@ export class Sender {
 
   private pollData(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
     const { pool, resends, lanes, copies } = this;
+    const { spread } = lanes;
+    if (this.steering.isPlain) spread.look(this.paths, this.steering.carriers[0], nowUs);
+    else spread.stop();
+    const kept = spread.release(nowUs);
+    if (kept !== NONE) resends.offer(kept, 0, -1, nowUs);
+    this.wakeUs = spread.wakeUs;
     if (copies.path !== undefined && this.pollCopies(out, bufferAt, session, nowUs)) return true;
     for (let slot = resends.peek(nowUs); slot !== NONE; slot = resends.peek(nowUs)) {
       const isSparse = (pool.flags[slot] & FLAG_SPARSE) !== 0;
       // A call does not wait until all that a dead path carried has been sent again.
       if (!isSparse && this.pollSparse(out, bufferAt, session, nowUs)) return true;
       const lane = lanes.of(pool.bucket[slot]);
-      if (this.isPathFound(lane, slot, isSparse, resends.bytes, nowUs)) {
+      if (this.isPathFound(lane, slot, true, isSparse, nowUs)) {
         // Each goes where it is sent from now on; none is before another.
         this.choice.depthBytes = 0;
         this.sendRun(out, bufferAt, lane, slot, true, false, session, nowUs);
@@ -198,7 +205,7 @@ export class Sender {
     for (const lane of this.lanes.all) {
       if (this.copies.path !== undefined && this.steering.isRedundant(lane)) continue;
       const slot = lane.queue.peekBrief(nowUs);
-      if (slot === NONE || !this.isPathFound(lane, slot, true, lane.queue.bytes, nowUs)) continue;
+      if (slot === NONE || !this.isPathFound(lane, slot, false, true, nowUs)) continue;
       this.choice.depthBytes = 0;
       this.sendRun(out, bufferAt, lane, slot, false, false, session, nowUs);
       return true;
@@ -212,7 +219,13 @@ export class Sender {
     // One run's copies at a time: the slower path bounds what the class can carry.
     if (this.copies.path !== undefined && this.steering.isRedundant(lane)) return false;
     let slot = queue.peek(nowUs);
-    while (slot !== NONE && !this.isPathFound(lane, slot, queue.sparse, queue.bytes, nowUs)) {
+    const { spread } = this.lanes;
+    if (slot !== NONE && spread.isHoldDue(this.pool.bucket[slot], nowUs)) {
+      spread.hold(queue.take(), queue.currentBytes, nowUs);
+      this.wakeUs = Math.min(this.wakeUs, spread.wakeUs);
+      slot = queue.peek(nowUs);
+    }
+    while (slot !== NONE && !this.isPathFound(lane, slot, false, queue.sparse, nowUs)) {
       if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], this.pool.length[slot])) return false;
       // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
       this.tooLarge++;
@@ -240,22 +253,29 @@ export class Sender {
   }
 
   /** Fills `choice`, and notes when to ask again if no path may take the packet now. */
-  private isPathFound(lane: Lane, slot: number, urgent: boolean, waitingBytes: number, nowUs: number): boolean {
-    const { choice } = this;
-    this.steering.choose(lane, this.pool.length[slot] + DATA_OVERHEAD_BYTES, urgent, waitingBytes, nowUs, choice);
+  private isPathFound(lane: Lane, slot: number, isResend: boolean, urgent: boolean, nowUs: number): boolean {
+    const { choice, steering, paths, pool } = this;
+    const { spread } = this.lanes;
+    const bytes = pool.length[slot] + DATA_OVERHEAD_BYTES;
+    if (!isResend && spread.takes(pool.bucket[slot])) {
+      spread.choose(paths, steering.carriers[lane.klass], bytes, nowUs, choice);
+      if (choice.path !== undefined) return true;
+    }
+    const waitingBytes = isResend ? this.resends.bytes : lane.queue.bytes;
+    steering.choose(lane, bytes, urgent, waitingBytes, nowUs, choice);
     if (choice.path !== undefined) return true;
     if (choice.wakeUs < this.wakeUs) this.wakeUs = choice.wakeUs;
     return false;
   }
 
-  /** Seals a run for the path chosen, beginning with `slot`; `isLone`: of that alone. */
+  /** Seals a run for the path chosen, beginning with `slot`; `isAlone`: of that alone. */
   private sendRun(
     out: Transmit,
     bufferAt: number,
     lane: Lane,
     slot: number,
     isResend: boolean,
-    isLone: boolean,
+    isAlone: boolean,
     session: Session,
     nowUs: number,
   ): void {
@@ -266,6 +286,8 @@ export class Sender {
     const isSparse = isResend ? (pool.flags[slot] & FLAG_SPARSE) !== 0 : queue.sparse;
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
     const isWeighted = this.steering.isWeighted(lane);
+    const isSpread = !isResend && this.lanes.spread.takes(pool.bucket[slot]);
+    const isLone = isAlone || isWeighted || (isSpread && !path.rate.settled);
     if (copies.path === undefined) copies.begin(this.steering.second(lane, path, segment, nowUs), nowUs);
     const isTwice = copies.path !== undefined && copies.count === 0;
     this.begin(out, bufferAt, path, segment);
@@ -280,18 +302,11 @@ export class Sender {
       this.noteData(path, slot);
       this.sealData(path, slot, at, session, nowUs);
       at += size;
-      if (
-        isLone ||
-        n >= MAX_RUN ||
-        size < segment ||
-        isWeighted ||
-        path.nextSendUs > nowUs + AHEAD_US ||
-        !path.hasRoom()
-      )
-        break;
+      if (isLone || n >= MAX_RUN || size < segment || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
       slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
       if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
       if (isResend && ((pool.flags[slot] & FLAG_SPARSE) !== 0) !== isSparse) break;
+      if (!isResend && this.lanes.spread.takes(pool.bucket[slot]) !== isSpread) break;
       if (isEarly) slot = this.peekEarly(lane, path);
       if (slot === NONE || pool.length[slot] + DATA_OVERHEAD_BYTES > segment) break;
     }

@@ -85,6 +85,29 @@ for (const c of CASES) {
   });
 }
 
+test('a BBR flow, which makes no queue, finds a far link and fills both, and a ping stays short', () => {
+  for (const isUp of [false, true]) {
+    const pair = new Pair({ links: [link(20, 20, 8), link(20, 20, 80)] });
+    const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: START_US, congestion: 'bbr' });
+    const ping = new Ping(pair, 9, 9, 50_000);
+    ping.sinceUs = WARM_US;
+    const share = (us: number) => {
+      const before = tcp.goodputBytes;
+      pair.run(pair.nowUs + us);
+      return ((tcp.goodputBytes - before) * 8e6) / us / (40e6 * (1392 / 1500));
+    };
+    pair.run(WARM_US + 4 * SECOND);
+    const found = share(4 * SECOND);
+    assert.ok(found > 0.7, `${100 * found} % while it finds the far link`);
+    // It has looked for the shortest round trip once more, and seen the far link's.
+    pair.run(pair.nowUs + SECOND);
+    const filled = share(5 * SECOND);
+    assert.ok(filled > 0.93, `${100 * filled} % then`);
+    assert.ok(ping.rttUs.quantile(0.95) < 40_000, `ping p95 ${ping.rttUs.quantile(0.95)} µs`);
+    assert.equal(tcp.reordered + tcp.losses + tcp.timeouts, 0);
+  }
+});
+
 test('a link cut in mid-transfer: TCP and a call pause less than 0.3 s, the call loses nothing, and the link is soon used again', () => {
   for (const links of [CASES[0].links, CASES[2].links, CASES[4].links]) {
     for (const which of [0, 1]) {
