@@ -108,8 +108,6 @@ export class RateControl {
   private capacityBeforeCut = 0;
   private flatRounds = 0;
   private lastStartupRate = 0;
-  /** The most that was both sent and delivered during the search. */
-  private proven = 0;
   private quietRounds = 0;
   private heavyRounds = 0;
   /** The fastest that what was sent in this round came apart. */
@@ -145,7 +143,6 @@ export class RateControl {
     this.heavyRounds = 0;
     this.heavyCap = MAX_CAPACITY;
     this.lastStartupRate = 0;
-    this.proven = 0;
     this.delay.begin(nowUs);
     this.delivery.begin();
     this.trial.cancel();
@@ -237,7 +234,6 @@ export class RateControl {
     // Arrivals that the link's own delay has bunched make it no faster.
     const rate = isRestless ? Math.min(this.delivery.rate, this.delivery.sendRate) : this.delivery.rate;
     if (rate > this.capacity) this.capacity = this.clamp(rate);
-    this.proven = Math.max(this.proven, Math.min(rate, this.delivery.sendRate));
     if (newRound && !this.delivery.limited) {
       if (rate >= this.lastStartupRate * STARTUP_GROWTH) {
         this.lastStartupRate = rate;
@@ -275,9 +271,7 @@ export class RateControl {
       return;
     }
     if (isLossy) this.noteCut();
-    // With a pause within it, the rate is less than the link's.
-    if ((crowded || isLossy) && rate > 0)
-      this.capacity = this.clamp(this.delivery.limited && !isLossy ? Math.max(rate, this.proven) : rate);
+    if ((crowded || isLossy) && rate > 0) this.capacity = this.clamp(rate);
     else if (isTooMuch) {
       // What came far apart made the delay's steps, too.
       if (this.heavyRate < this.capacity / 2) this.delay.forgetUnrest();

@@ -25,8 +25,8 @@ const MAIN_SHARE = 0.7;
 /** Of its rate: what a full path carries at least, and an idle one at most. */
 const FULL_SHARE = 0.85;
 const IDLE_SHARE = 0.5;
-/** Delays that differ by less need no larger window. */
-const LEAST_SPREAD_US = 5_000;
+/** Delays that differ by less than this part of the near round trip need no larger window: two round trips' worth are enough. */
+const LEAST_SPREAD_ROUNDS = 0.6;
 /** How long a packet is kept back: by no more than this, as time at its rate, do bursts open BBR's window. Source: bbr_extra_acked_max_us of Linux. */
 const MOST_HOLD_US = 100_000;
 /** A window that falls short of the far path by this, or is shorter than the hold by no more than `JUST_US`, is taken for enough or not. */
@@ -41,6 +41,8 @@ const MOST_KNOCKS = 10;
 const JUDGED_KNOCKS = 2;
 const GROWN = 1.2;
 const LONGER = 1.3;
+/** One that was open before shows by this. */
+const FAR_LONGER = 2;
 /** BBR takes a new shortest round trip every 10 s: by now it knows the farthest path's, and its window may need no help. */
 const LEARNT_US = 11_000_000;
 /** A flow that sends nothing for so long has paused. */
@@ -258,7 +260,7 @@ export class Spread {
       const next = this.nextPath(paths, carriers, near);
       if (next === undefined) return false;
       this.takeIn(next, near);
-      if (this.spreadUs > LEAST_SPREAD_US && this.share[next.id] < IDLE_SHARE) return true;
+      if (this.spreadUs > LEAST_SPREAD_ROUNDS * this.nearUs && this.share[next.id] < IDLE_SHARE) return true;
     }
   }
 
@@ -336,15 +338,15 @@ export class Spread {
     this.bestWindowUs = Math.max(this.bestWindowUs, windowUs);
     const isEnough = windowUs >= Math.min(this.nearUs + this.spreadUs, this.holdUs - JUST_US);
     // A flow that fills what it is given has its round trip's worth under way, and no more; it comes to the far path by its queue.
-    if (isEnough && windowUs > LONGER * (this.nearUs + this.waitedUs)) {
+    const hasGrown = this.bestWindowUs >= GROWN * this.firstWindowUs;
+    if (isEnough && windowUs > (hasGrown ? LONGER : FAR_LONGER) * (this.nearUs + this.waitedUs)) {
       this.state = 'spread';
       this.sinceUs = nowUs;
       this.looks = 0;
       this.nextHoldUs = nowUs + HOLD_ROUNDS * (this.nearUs + this.spreadUs);
       return;
     }
-    const hasGrown = this.knocks < JUDGED_KNOCKS || this.bestWindowUs >= GROWN * this.firstWindowUs;
-    if (this.knocks >= MOST_KNOCKS || !hasGrown) this.giveUp(nowUs);
+    if (this.knocks >= MOST_KNOCKS || (this.knocks >= JUDGED_KNOCKS && !hasGrown)) this.giveUp(nowUs);
     else this.nextHoldUs = nowUs + KNOCK_APART_US;
   }
 }
