@@ -252,6 +252,34 @@ test('a new association numbers what waits from 0 again', () => {
   }
 });
 
+test('a flow that sends less than its share never waits for a turn, however long that is, and has no more for it', () => {
+  const bench = new Bench(4000);
+  let id = 0;
+  const share = (everyTakes: number): number => {
+    let mine = 0;
+    let all = 0;
+    let late = 0;
+    for (let i = 0; i < 2000; i++) {
+      while (bench.queue.packets < 200) bench.offer(id++, id % 8, 1500, false, 0);
+      if (i % everyTakes === 0) bench.offer(1e6 + i, 99, 300, false, 0);
+      const { id: taken } = bench.take(0)!;
+      const isMine = taken >= 1e6;
+      // At first all are new.
+      if (i < 200) continue;
+      if (isMine && taken !== 1e6 + i) late++;
+      if (isMine) mine += 300;
+      all += isMine ? 300 : 1500;
+    }
+    if (everyTakes > 1) assert.equal(late, 0);
+    bench.queue.clear();
+    return mine / all;
+  };
+  // Three packets a turn of nine; then as many as there is room for.
+  share(3);
+  const greedy = share(1);
+  assert.ok(greedy > 0.1 && greedy < 0.12, `${greedy}: a ninth`);
+});
+
 test('of flows that wait behind a backlog those with no more than a turn’s worth can be taken before it', () => {
   const bench = new Bench(4000);
   for (let i = 0; i < 50; i++) bench.offer(i, 0, 1400, false, 0);

@@ -1,4 +1,4 @@
-/** FQ-CoDel as the RFCs write it: arrays of packets, lists of flows, one state a flow; every search is a search. */
+/** FQ-CoDel as the RFCs write it, and one rule more (an old flow that was empty uses the rest of its turn at once): arrays of packets, lists of flows, one state a flow; every search is a search. */
 
 interface Waiting {
   id: number;
@@ -35,6 +35,8 @@ export class SlowFlowQueue {
   private readonly flows = new Map<number, Flow>();
   private fresh: Flow[] = [];
   private old: Flow[] = [];
+  /** Of the old ones, those that were empty and have not used up their turn. */
+  private again: Flow[] = [];
 
   constructor(limitPackets: number) {
     this.limitPackets = limitPackets;
@@ -50,6 +52,8 @@ export class SlowFlowQueue {
     if (!this.fresh.includes(flow) && !this.old.includes(flow)) {
       flow.deficit = QUANTUM;
       this.fresh.push(flow);
+    } else if (this.old.includes(flow) && flow.packets.length === 1 && flow.deficit > 0 && !this.again.includes(flow)) {
+      this.again.push(flow);
     }
     if (!this.isOver(this.limitPackets, this.limitBytes)) return;
     const packets = this.limitPackets - Math.floor(this.limitPackets / 16);
@@ -70,6 +74,16 @@ export class SlowFlowQueue {
   /** RFC 8290 §4.2. */
   take(nowUs: number): { id: number; sparse: boolean } | undefined {
     for (;;) {
+      const early = this.again[0];
+      if (early !== undefined) {
+        const packet = early.deficit > 0 ? this.dequeue(early, nowUs) : undefined;
+        if (packet === undefined) {
+          this.again.shift();
+          continue;
+        }
+        early.deficit -= packet.length;
+        return { id: packet.id, sparse: true };
+      }
       const sparse = this.fresh.length > 0;
       const list = sparse ? this.fresh : this.old;
       const flow = list[0];
