@@ -5,7 +5,7 @@
  *   offer ─▶ class of the bucket ─▶ Lane (FlowQueue) ─▶ first, following: by bytes sent
  */
 import { MAX_CLASSES, type Preferences } from '../wire/preferences.ts';
-import type { PacketPool } from './pool.ts';
+import { NONE, type PacketPool } from './pool.ts';
 import { BUCKETS, FlowQueue } from './queue.ts';
 import { Spread } from './spread.ts';
 
@@ -95,6 +95,14 @@ export class Lanes {
     }
     if (best !== undefined) this.tried |= 1 << best.klass;
     return best;
+  }
+
+  /** The packet of a lane that is next, as its queue says it, once one that is to be kept back for a while has been; or NONE. */
+  peek({ queue }: Lane, isBulkOnly: boolean, nowUs: number): number {
+    const slot = queue.peek(nowUs, isBulkOnly);
+    if (slot === NONE || !this.spread.isHoldDue(this.pool.bucket[slot], nowUs)) return slot;
+    this.spread.hold(queue.take(), queue.currentBytes, nowUs);
+    return queue.peek(nowUs, isBulkOnly);
   }
 
   /** A lane has sent so much. */

@@ -124,15 +124,26 @@ export class FlowQueue {
     if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs)) this.shed();
   }
 
-  /** The slot that is next, after CoDel has had its say, or NONE. It stays in the queue; calling again is harmless. */
-  peek(nowUs: number): number {
+  /**
+   * The slot that is next, after CoDel has had its say, or NONE. It stays in the queue; calling again is harmless. `isBulkOnly`: sparse flows, whose packets
+   * wait for a path, are passed over.
+   */
+  peek(nowUs: number, isBulkOnly = false): number {
+    let passed = NONE;
     for (;;) {
-      const again = this.peekAgain(nowUs);
+      const again = isBulkOnly ? NONE : this.peekAgain(nowUs);
       if (again !== NONE) return again;
-      const fromNew = this.newHead !== NONE;
+      const fromNew = this.newHead !== NONE && !isBulkOnly;
       const b = fromNew ? this.newHead : this.oldHead;
-      if (b === NONE) return NONE;
+      if (b === NONE || b === passed) return NONE;
+      if (isBulkOnly && this.isAgain[b] === 1 && this.backlog[b] <= QUANTUM_BYTES) {
+        if (passed === NONE) passed = b;
+        this.removeHead(false);
+        this.append(OLD, b);
+        continue;
+      }
       if (this.deficit[b] <= 0) {
+        passed = NONE;
         this.deficit[b] += QUANTUM_BYTES;
         this.removeHead(fromNew);
         this.append(OLD, b);

@@ -215,24 +215,24 @@ export class Sender {
 
   /** A run of what waits in a lane, if a path may take it now. */
   private pollLane(out: Transmit, bufferAt: number, lane: Lane, session: Session, nowUs: number): boolean {
+    const { lanes } = this;
     const { queue } = lane;
     // One run's copies at a time: the slower path bounds what the class can carry.
     if (this.copies.path !== undefined && this.steering.isRedundant(lane)) return false;
-    let slot = queue.peek(nowUs);
-    const { spread } = this.lanes;
-    if (slot !== NONE && spread.isHoldDue(this.pool.bucket[slot], nowUs)) {
-      spread.hold(queue.take(), queue.currentBytes, nowUs);
-      this.wakeUs = Math.min(this.wakeUs, spread.wakeUs);
-      slot = queue.peek(nowUs);
-    }
+    let slot = lanes.peek(lane, false, nowUs);
     while (slot !== NONE && !this.isPathFound(lane, slot, false, queue.sparse, nowUs)) {
-      if (!isTooLarge(this.paths, this.steering.carriers[lane.klass], this.pool.length[slot])) return false;
-      // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
-      this.tooLarge++;
-      queue.discard();
-      this.resends.abandon(slot);
-      slot = queue.peek(nowUs);
+      const isTooLong = isTooLarge(this.paths, this.steering.carriers[lane.klass], this.pool.length[slot]);
+      if (!isTooLong && !queue.sparse) return false;
+      if (isTooLong) {
+        // The MTU has shrunk while it waited. Nobody could take it, and everything behind it would wait for ever.
+        this.tooLarge++;
+        queue.discard();
+        this.resends.abandon(slot);
+      }
+      // A sparse flow's packet waits for the path that brings it first. The others do not stand idle meanwhile.
+      slot = lanes.peek(lane, !isTooLong, nowUs);
     }
+    this.wakeUs = Math.min(this.wakeUs, lanes.spread.wakeUs);
     if (slot === NONE) return false;
     // Not the head, but a packet that is due when the slower path has brought it; another flow's when this one has none.
     let isLone = false;
@@ -303,7 +303,7 @@ export class Sender {
       this.sealData(path, slot, at, session, nowUs);
       at += size;
       if (isLone || n >= MAX_RUN || size < segment || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
-      slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs);
+      slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs, !isSparse);
       if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
       if (isResend && ((pool.flags[slot] & FLAG_SPARSE) !== 0) !== isSparse) break;
       if (!isResend && this.lanes.spread.takes(pool.bucket[slot]) !== isSpread) break;

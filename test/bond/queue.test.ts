@@ -143,6 +143,32 @@ test('a packet of a sparse flow goes before a backlog', () => {
   assert.equal(bench.take(0)?.sparse, false);
 });
 
+test('what waits of a sparse flow can be passed over, and is next all the same', () => {
+  const bench = new Bench(4000);
+  for (let i = 0; i < 50; i++) bench.offer(i, 0, 1400, false, 0);
+  for (let i = 0; i < 5; i++) bench.take(0);
+  bench.offer(1000, 7, 80, false, 0);
+  for (let i = 5; i < 10; i++) {
+    const slot = bench.queue.peek(0, true);
+    assert.equal(bench.queue.sparse, false);
+    assert.equal(bench.pool.memory.view.getInt32(bench.pool.packetAt(slot)), i);
+    bench.pool.give(bench.queue.take());
+  }
+  assert.deepEqual(bench.take(0), { id: 1000, sparse: true });
+  // Its bucket is among the old ones now.
+  bench.offer(1002, 7, 80, false, 0);
+  for (let i = 10; i < 15; i++) {
+    const slot = bench.queue.peek(0, true);
+    assert.equal(bench.pool.memory.view.getInt32(bench.pool.packetAt(slot)), i);
+    bench.pool.give(bench.queue.take());
+  }
+  assert.deepEqual(bench.take(0), { id: 1002, sparse: true });
+  while (bench.take(0) !== undefined);
+  bench.offer(1001, 7, 80, false, 0);
+  assert.equal(bench.queue.peek(0, true), NONE);
+  assert.deepEqual(bench.take(0), { id: 1001, sparse: true });
+});
+
 test('packets that leave early, by any path and from any depth, leave the numbers of each bucket whole and in the order of arrival', () => {
   let early = 0;
   fc.assert(

@@ -85,6 +85,17 @@ for (const c of CASES) {
   });
 }
 
+test('small packets that wait for a slow near link do not hold up a flow on the fast far one', () => {
+  const pair = new Pair({ links: [link(50, 50, 40), link(1, 1, 20)] });
+  const tcp = new TcpFlow(pair, { isUp: true, flow: 1, bucket: 1, startUs: START_US });
+  for (const flow of [2, 3, 4, 5, 6, 7]) new UdpStream(pair, true, flow, flow, 200, 20_000 + 100 * flow);
+  pair.run(WARM_US);
+  const before = tcp.goodputBytes;
+  pair.run(WARM_US + 5 * SECOND);
+  const share = ((tcp.goodputBytes - before) * 8) / 5 / (51e6 * (1392 / 1500));
+  assert.ok(share > 0.8, `${100 * share} %`);
+});
+
 test('a BBR flow, which makes no queue, finds a far link and fills both, and a ping stays short', () => {
   for (const isUp of [false, true]) {
     const pair = new Pair({ links: [link(20, 20, 8), link(20, 20, 80)] });
