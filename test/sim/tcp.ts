@@ -41,8 +41,14 @@ export interface Host {
   readonly handlers: Map<number, PacketHandler>;
   /** Called when what came at once has been handed over. */
   readonly afterBatch: (() => void)[];
-  /** Whether it was taken; `write` puts the flow's own words behind the headers. */
-  send(flow: number, bucket: number, length: number, write: (view: DataView, at: number) => void): boolean;
+  /** Whether it was taken; `write` puts the flow's own words behind the headers. `isRepeat`: what the flow has sent before. */
+  send(
+    flow: number,
+    bucket: number,
+    length: number,
+    write: (view: DataView, at: number) => void,
+    isRepeat?: boolean,
+  ): boolean;
 }
 
 /** What lies between: two engines and their links (pair.ts), or something plainer. */
@@ -476,11 +482,17 @@ export class TcpFlow {
     this.deliveredUsThen[i] = this.arrivedUs;
     this.firstUsThen[i] = this.firstUs;
     this.sent++;
-    return end.send(this.o.flow, this.o.bucket, Math.min(this.segmentBytes, end.mtu), (view, at) => {
-      view.setUint32(at, seq);
-      view.setFloat64(at + 4, now);
-      view.setUint8(at + 12, again ? 1 : 0);
-    });
+    return end.send(
+      this.o.flow,
+      this.o.bucket,
+      Math.min(this.segmentBytes, end.mtu),
+      (view, at) => {
+        view.setUint32(at, seq);
+        view.setFloat64(at + 4, now);
+        view.setUint8(at + 12, again ? 1 : 0);
+      },
+      again,
+    );
   }
 
   private rtoUs(): number {
