@@ -416,7 +416,8 @@ export class FlowQueue {
       if (last === NONE) this.head[fattest] = NONE;
       else pool.next[last] = NONE;
       this.tail[fattest] = last;
-      if (last === NONE || (pool.flags[last] & FLAG_REPEAT) !== 0) this.lastRepeat[fattest] = last;
+      if (last === this.mark[fattest]) this.lastRepeat[fattest] = NONE;
+      else if ((pool.flags[last] & FLAG_REPEAT) !== 0) this.lastRepeat[fattest] = last;
       while (slot !== NONE) {
         const next = pool.next[slot];
         this.backlog[fattest] -= pool.length[slot];
