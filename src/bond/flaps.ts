@@ -36,9 +36,9 @@ export class Flaps {
     this.answers++;
   }
 
-  /** It fell silent while on proof, which begins anew. */
+  /** It fell silent: a proof that was not done begins anew. */
   noteSilent(): void {
-    this.answers = 0;
+    if (this.isOnProof) this.answers = 0;
   }
 
   /** Whether answers are still wanted before the path may carry. */

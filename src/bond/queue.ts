@@ -128,7 +128,8 @@ export class FlowQueue {
     if (this.list[b] === IDLE) {
       this.deficit[b] = QUANTUM_BYTES;
       this.append(NEW, b);
-    } else if (this.head[b] === slot && this.list[b] === OLD && this.deficit[b] > 0) this.appendAgain(b);
+    } else if (this.backlog[b] === pool.length[slot] && this.list[b] === OLD && this.deficit[b] > 0)
+      this.appendAgain(b);
     if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs)) this.shed();
   }
 

@@ -10,6 +10,8 @@ const SECOND = 1e6;
 function live(flaps: Flaps, life: { nowUs: number }, lifeUs: number): number {
   const silentUs = life.nowUs + lifeUs;
   life.nowUs = silentUs + SECOND / 2;
+  flaps.noteSilent();
+  assert.ok(!flaps.isOnProof, 'what was proved stays proved');
   flaps.noteAlive(silentUs, life.nowUs);
   let owed = 0;
   for (; flaps.isOnProof; owed++) flaps.noteAnswer();
