@@ -99,6 +99,14 @@ export class Loss {
     return this.rate - this.own;
   }
 
+  /** The first search is over, and a queue stood. If so much was lost that the modem's queue has overflowed, that says nothing about the link. */
+  forgetOverflow(): void {
+    if (this.mean < this.own + IS_LIMIT) return;
+    this.mean = this.own;
+    this.acked = 0;
+    this.lost = 0;
+  }
+
   /** Less is sent from now on because of the loss. */
   noteCut(): void {
     this.before = this.rate;

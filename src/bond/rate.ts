@@ -295,6 +295,7 @@ export class RateControl {
       return;
     }
     this.mode = CRUISE;
+    if (this.hadQueue(nowUs)) this.loss.forgetOverflow();
     this.drainUntilUs = 0;
     this.checkUs = Number.POSITIVE_INFINITY;
     this.stuckSinceUs = nowUs;

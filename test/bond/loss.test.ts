@@ -57,6 +57,21 @@ test('loss while a queue stands is nobody’s but the queue’s', () => {
   assert.ok(!loss.isPoison && loss.own === 0);
 });
 
+test('what overflowed while a path was searched is forgotten with the search, what it loses now and then is not', () => {
+  for (const [share, isForgotten] of [
+    [0.4, true],
+    [0.03, false],
+  ] as const) {
+    const random = seeded(3);
+    const loss = new Loss();
+    for (let i = 0; i < 4; i++) round(loss, 200, share, true, random);
+    const { mean } = loss;
+    assert.ok(mean > share / 2);
+    loss.forgetOverflow();
+    assert.equal(loss.mean, isForgotten ? 0 : mean);
+  }
+});
+
 test('a trickle shows poison too; a single bad round proves nothing', () => {
   const random = seeded(3);
   const loss = new Loss();
