@@ -47,7 +47,6 @@ import { Mirror } from './mirror.ts';
 import { ENDPOINT_BYTES, Path, type PathOwner, type PathState } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, MAX_PACKET_BYTES, type PacketPool } from './pool.ts';
 import { ReorderBuffer } from './reorder.ts';
-import { Repeats } from './repeats.ts';
 import { type BondCounters, Sender, type Transmit } from './sender.ts';
 import type { Session } from './session.ts';
 import { BRINGS_US, isPathSilent, isSilent } from './silence.ts';
@@ -91,8 +90,6 @@ export class Bond implements PathOwner {
   readonly sender: Sender;
   readonly reorder: ReorderBuffer;
   readonly grouper: Grouper;
-  /** Asked for each packet for the peer, in their order. */
-  readonly repeats: Repeats;
   /** Whether a bulk flow's packets are delivered in groups (protocol.md §5). */
   groups = true;
   readonly counters: BondCounters = { txPackets: 0, txBytes: 0, rxPackets: 0, rxBytes: 0 };
@@ -148,7 +145,6 @@ export class Bond implements PathOwner {
     this.steering = new Steering(this.paths);
     this.lanes = new Lanes(options.pool, this.steering.said, QUEUE_LIMIT, options.markCe);
     this.sender = new Sender(options.memory, options.pool, this.paths, this.lanes, this.steering, this.counters);
-    this.repeats = new Repeats(options.memory);
     this.grouper = new Grouper(options.pool, (slot) => this.deliver(slot));
     this.reorder = new ReorderBuffer(options.pool, (slot) => this.grouper.handle(slot, this.nowUs));
   }

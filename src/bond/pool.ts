@@ -33,8 +33,6 @@ export const FLAG_TWICE = 16;
 export const FLAG_ARRIVED = 32;
 /** Of a sparse flow: goes before others when it is sent again. */
 export const FLAG_SPARSE = 64;
-/** Its flow sends it again (repeats.ts): goes before the rest of it. */
-export const FLAG_REPEAT = 128;
 
 /** Fixed number of slots in caller's memory, with the numbers that go with each packet. Cost: take and give are O(1). */
 export class PacketPool {

@@ -11,11 +11,11 @@
  * A packet gets its data sequence when it leaves. One may leave early, from the middle of its bucket, to travel by a slower path and arrive
  * where it belongs; those before it have their numbers then, too, and are not dropped any more, so that no number is missing.
  *
- *   head ─ numbered … cursor of path 1 … cursor of path 2 = mark │ sent again by its flow … lastRepeat │ not numbered … tail
+ *   head ─ numbered … cursor of path 1 … cursor of path 2 = mark │ not numbered … tail
  *                           └─▶ leaves next by path 1      └─▶ leaves next by path 2
  */
 import { MAX_PATHS, seqAdd } from '../wire/header.ts';
-import { FLAG_NUMBERED, FLAG_REPEAT, NONE, type PacketPool } from './pool.ts';
+import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
 
 /** Number of buckets: what 10 bits of the data header can name (docs/protocol.md §4.1). */
 export const BUCKETS = 1024;
@@ -73,8 +73,6 @@ export class FlowQueue {
   /** The last packet of each bucket that has its number already, or NONE; and the bytes up to and with it. */
   private readonly mark = new Int32Array(BUCKETS).fill(NONE);
   private readonly markBytes = new Int32Array(BUCKETS);
-  /** The last packet of each bucket that went before others since its flow sends it again, or NONE. */
-  private readonly lastRepeat = new Int32Array(BUCKETS).fill(NONE);
   /** Where each path has got to: its bucket, the packet before the next one to leave early, and the bytes up to and with that. */
   private readonly cursorBucket = new Int32Array(MAX_PATHS).fill(NONE);
   private readonly cursor = new Int32Array(MAX_PATHS).fill(NONE);
@@ -112,16 +110,10 @@ export class FlowQueue {
     const { pool } = this;
     const b = pool.bucket[slot];
     pool.queuedUs[slot] = nowUs;
-    const isRepeat = (pool.flags[slot] & FLAG_REPEAT) !== 0;
-    const before = isRepeat ? this.lastKept(b) : this.tail[b];
-    const after = before === NONE ? this.head[b] : pool.next[before];
-    pool.next[slot] = after;
-    if (before === NONE) this.head[b] = slot;
-    else pool.next[before] = slot;
-    if (after === NONE) this.tail[b] = slot;
-    // The queue is as late as it was, for CoDel.
-    else pool.queuedUs[slot] = pool.queuedUs[after];
-    if (isRepeat) this.lastRepeat[b] = slot;
+    pool.next[slot] = NONE;
+    if (this.head[b] === NONE) this.head[b] = slot;
+    else pool.next[this.tail[b]] = slot;
+    this.tail[b] = slot;
     this.backlog[b] += pool.length[slot];
     this.packets++;
     this.bytes += pool.length[slot];
@@ -373,16 +365,15 @@ export class FlowQueue {
     return nowUs >= this.firstAboveUs[b];
   }
 
-  /** Marks the head when its flow speaks ECN, else drops it, or the first that is not kept. Returns whether one was dropped. */
+  /** Marks the head when its flow speaks ECN, else drops it, or the first without a number. Returns whether one was dropped. */
   private punish(b: number): boolean {
     const slot = this.head[b];
     if (this.markCe(this.pool.packetAt(slot), this.pool.length[slot])) {
       this.markedByCodel++;
       return false;
     }
-    const kept = this.lastKept(b);
-    if (kept !== NONE && kept === this.tail[b]) return false;
-    this.pool.give(kept === NONE ? this.pop(b) : this.popAfter(b, kept));
+    if (this.mark[b] === this.tail[b] && this.mark[b] !== NONE) return false;
+    this.pool.give(this.mark[b] === NONE ? this.pop(b) : this.popAfterMark(b));
     this.droppedByCodel++;
     return true;
   }
@@ -417,8 +408,6 @@ export class FlowQueue {
       if (last === NONE) this.head[fattest] = NONE;
       else pool.next[last] = NONE;
       this.tail[fattest] = last;
-      if (last === this.mark[fattest]) this.lastRepeat[fattest] = NONE;
-      else if ((pool.flags[last] & FLAG_REPEAT) !== 0) this.lastRepeat[fattest] = last;
       while (slot !== NONE) {
         const next = pool.next[slot];
         this.backlog[fattest] -= pool.length[slot];
@@ -457,24 +446,19 @@ export class FlowQueue {
     return slot;
   }
 
-  /** The last packet of a bucket that is not dropped, or NONE: up to it they have numbers, or are sent again. */
-  private lastKept(b: number): number {
-    const repeat = this.lastRepeat[b];
-    return repeat !== NONE && (this.pool.flags[repeat] & FLAG_NUMBERED) === 0 ? repeat : this.mark[b];
-  }
-
-  /** The packet behind one without a number, or behind the mark, leaves. */
-  private popAfter(b: number, before: number): number {
+  /** The first packet without a number leaves. */
+  private popAfterMark(b: number): number {
     const { pool } = this;
-    const slot = pool.next[before];
-    pool.next[before] = pool.next[slot];
-    if (this.tail[b] === slot) this.tail[b] = before;
+    const mark = this.mark[b];
+    if (mark === NONE) return this.pop(b);
+    const slot = pool.next[mark];
+    pool.next[mark] = pool.next[slot];
+    if (this.tail[b] === slot) this.tail[b] = mark;
     this.forget(b, slot);
     return slot;
   }
 
   private forget(b: number, slot: number): void {
-    if (this.lastRepeat[b] === slot) this.lastRepeat[b] = NONE;
     this.pool.next[slot] = NONE;
     this.backlog[b] -= this.pool.length[slot];
     this.packets--;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { heapMemory } from '../../src/base/memory.ts';
-import { FLAG_REPEAT, NONE, PacketPool, SLOT_BYTES } from '../../src/bond/pool.ts';
+import { NONE, PacketPool, SLOT_BYTES } from '../../src/bond/pool.ts';
 import { FlowQueue } from '../../src/bond/queue.ts';
 import { SlowFlowQueue } from '../twin/flow-queue.ts';
 
@@ -25,14 +25,13 @@ class Bench {
     });
   }
 
-  offer(id: number, bucket: number, length: number, ect: boolean, nowUs: number, again = false): void {
+  offer(id: number, bucket: number, length: number, ect: boolean, nowUs: number): void {
     const slot = this.pool.take();
     assert.notEqual(slot, NONE);
     this.pool.memory.view.setInt32(this.pool.packetAt(slot), id);
     this.pool.bucket[slot] = bucket;
     this.pool.length[slot] = length;
     if (ect) this.ect.add(id);
-    if (again) this.pool.flags[slot] |= FLAG_REPEAT;
     this.queue.offer(slot, nowUs);
   }
 
@@ -55,7 +54,6 @@ const steps = fc.array(
       offers: fc.oneof({ weight: 9, arbitrary: fc.nat({ max: 9 }) }, { weight: 1, arbitrary: fc.nat({ max: 40 }) }),
       takes: fc.nat({ max: 6 }),
       ect: fc.boolean(),
-      again: fc.integer({ min: 0, max: 4 }).map((n) => n === 0),
       pauseUs: fc.oneof(
         { weight: 50, arbitrary: fc.nat({ max: 20_000 }) },
         { weight: 1, arbitrary: fc.nat({ max: 1_500_000 }) },
@@ -78,11 +76,11 @@ for (const limitBytes of [Number.POSITIVE_INFINITY, 60_000]) {
         twin.limitBytes = limitBytes;
         let nowUs = 1000;
         let id = 0;
-        for (const { bucket, length, offers, takes, ect, again, pauseUs } of list) {
+        for (const { bucket, length, offers, takes, ect, pauseUs } of list) {
           nowUs += pauseUs;
           for (let i = 0; i < offers; i++) {
-            bench.offer(id, bucket, length, ect, nowUs, again);
-            twin.offer(id++, bucket, length, ect, again, nowUs);
+            bench.offer(id, bucket, length, ect, nowUs);
+            twin.offer(id++, bucket, length, ect, nowUs);
           }
           for (let i = 0; i < takes; i++) assert.deepEqual(bench.take(nowUs), twin.take(nowUs));
           const { waiting } = twin;
@@ -108,23 +106,6 @@ for (const limitBytes of [Number.POSITIVE_INFINITY, 60_000]) {
     assert.ok(punished > 200 && shed > 10, `the runs reach what they are for: ${punished}, ${shed}`);
   });
 }
-
-test('what a flow sends again goes before what waits of it, and is not dropped for waiting', () => {
-  const bench = new Bench(LIMIT);
-  for (let id = 0; id < 20; id++) bench.offer(id, 1, 1400, false, 0);
-  bench.offer(100, 1, 1400, false, 1_000, true);
-  bench.offer(101, 1, 1400, false, 1_000, true);
-  bench.offer(20, 1, 1400, false, 1_000);
-  assert.deepEqual(
-    [0, 0, 0].map(() => bench.take(2_000)?.id),
-    [100, 101, 0],
-  );
-  bench.offer(102, 1, 1400, false, 2_000, true);
-  bench.take(50_000);
-  bench.offer(103, 1, 1400, false, 50_000, true);
-  assert.equal(bench.take(200_000)?.id, 103);
-  assert.equal(bench.queue.droppedByCodel, 1, 'another one was');
-});
 
 test('looking twice gives the same packet', () => {
   const bench = new Bench(LIMIT);
@@ -201,7 +182,6 @@ test('packets that leave early, by any path and from any depth, leave the number
             count: fc.integer({ min: 1, max: 12 }),
             path: fc.nat({ max: 3 }),
             depth: fc.nat({ max: 30_000 }),
-            again: fc.integer({ min: 0, max: 4 }).map((n) => n === 0),
             pauseUs: fc.nat({ max: 15_000 }),
           },
           { noNullPrototype: true },
@@ -217,7 +197,6 @@ test('packets that leave early, by any path and from any depth, leave the number
         let id = 0;
         let nowUs = 1000;
         const lengths = new Map<number, number>();
-        const repeated = new Set<number>();
         const idOf = (slot: number): number => pool.memory.view.getInt32(pool.packetAt(slot));
         const leave = (slot: number): void => {
           left.push({ id: idOf(slot), bucket: pool.bucket[slot], sequence: pool.sequence[slot] });
@@ -225,14 +204,13 @@ test('packets that leave early, by any path and from any depth, leave the number
           own.splice(own.indexOf(idOf(slot)), 1);
           pool.give(slot);
         };
-        for (const { what, bucket, length, count, path, depth, again, pauseUs } of list) {
+        for (const { what, bucket, length, count, path, depth, pauseUs } of list) {
           nowUs += pauseUs;
           for (let i = 0; i < count; i++) {
             if (what === 'offer') {
               lengths.set(id, length);
               waiting.get(bucket)?.push(id);
-              if (again) repeated.add(id);
-              bench.offer(id++, bucket, length, false, nowUs, again);
+              bench.offer(id++, bucket, length, false, nowUs);
               continue;
             }
             const head = queue.peek(nowUs);
@@ -267,16 +245,8 @@ test('packets that leave early, by any path and from any depth, leave the number
           const own = left.filter((p) => p.bucket === b).sort((x, y) => x.sequence - y.sequence);
           own.forEach((p, i) => {
             assert.equal(p.sequence, i, 'no number is missing, none is twice');
+            if (i > 0) assert.ok(p.id > own[i - 1].id, 'in the order of arrival');
           });
-          // What a flow sends again goes before what waits, both in their own order.
-          for (const again of [true, false]) {
-            const ids = own.flatMap((p) => (repeated.has(p.id) === again ? p.id : []));
-            assert.deepEqual(
-              ids,
-              ids.toSorted((x, y) => x - y),
-              'in the order of arrival',
-            );
-          }
         }
       },
     ),

@@ -11,7 +11,7 @@ import { heapMemory, type Memory } from '../../src/base/memory.ts';
 import { type Random, seeded } from '../../src/base/random.ts';
 import { Endpoint, type EndpointEvent } from '../../src/bond/endpoint.ts';
 import type { Peer } from '../../src/bond/peer.ts';
-import { FLAG_REPEAT, NONE, PACKET_AT, SLOT_BYTES } from '../../src/bond/pool.ts';
+import { NONE, PACKET_AT, SLOT_BYTES } from '../../src/bond/pool.ts';
 import { Transmit } from '../../src/bond/sender.ts';
 import { nodeHandshakeCrypto } from '../../src/io/crypto.ts';
 import { ENDPOINT_BYTES, ENDPOINT_SOCKET, readEndpoint, writeEndpoint } from '../../src/io/endpoint.ts';
@@ -88,7 +88,7 @@ export class End {
   readonly inAt: number;
   readonly fromAt: number;
   readonly out = new Transmit();
-  private readonly tun: { length: number; bucket: number; bytes: Uint8Array; isRepeat: boolean }[] = [];
+  private readonly tun: { length: number; bucket: number; bytes: Uint8Array }[] = [];
   private allocated = 0;
   private lastMtu = 1500;
 
@@ -137,13 +137,7 @@ export class End {
   }
 
   /** Into the TUN device. The packet: 20 bytes of header, flow (2), and what `write` puts behind. */
-  send(
-    flow: number,
-    bucket: number,
-    length: number,
-    write: (view: DataView, at: number) => void,
-    isRepeat = false,
-  ): boolean {
+  send(flow: number, bucket: number, length: number, write: (view: DataView, at: number) => void): boolean {
     if (this.tun.length >= TUN_QUEUE) {
       this.tunDrops++;
       return false;
@@ -153,7 +147,7 @@ export class End {
     const view = new DataView(bytes.buffer);
     view.setUint16(20, flow);
     write(view, 22);
-    this.tun.push({ length, bucket, bytes, isRepeat });
+    this.tun.push({ length, bucket, bytes });
     this.dirty = true;
     return true;
   }
@@ -173,7 +167,6 @@ export class End {
       this.memory.bytes.set(packet.bytes, pool.at(slot) + PACKET_AT);
       pool.length[slot] = packet.length;
       pool.bucket[slot] = packet.bucket;
-      pool.flags[slot] = packet.isRepeat ? FLAG_REPEAT : 0;
       this.endpoint.handlePacket(this.peer, slot, nowUs);
     }
   }

@@ -41,14 +41,8 @@ export interface Host {
   readonly handlers: Map<number, PacketHandler>;
   /** Called when what came at once has been handed over. */
   readonly afterBatch: (() => void)[];
-  /** Whether it was taken; `write` puts the flow's own words behind the headers. `isRepeat`: what the flow has sent before. */
-  send(
-    flow: number,
-    bucket: number,
-    length: number,
-    write: (view: DataView, at: number) => void,
-    isRepeat?: boolean,
-  ): boolean;
+  /** Whether it was taken; `write` puts the flow's own words behind the headers. */
+  send(flow: number, bucket: number, length: number, write: (view: DataView, at: number) => void): boolean;
 }
 
 /** What lies between: two engines and their links (pair.ts), or something plainer. */
@@ -482,17 +476,11 @@ export class TcpFlow {
     this.deliveredUsThen[i] = this.arrivedUs;
     this.firstUsThen[i] = this.firstUs;
     this.sent++;
-    return end.send(
-      this.o.flow,
-      this.o.bucket,
-      Math.min(this.segmentBytes, end.mtu),
-      (view, at) => {
-        view.setUint32(at, seq);
-        view.setFloat64(at + 4, now);
-        view.setUint8(at + 12, again ? 1 : 0);
-      },
-      again,
-    );
+    return end.send(this.o.flow, this.o.bucket, Math.min(this.segmentBytes, end.mtu), (view, at) => {
+      view.setUint32(at, seq);
+      view.setFloat64(at + 4, now);
+      view.setUint8(at + 12, again ? 1 : 0);
+    });
   }
 
   private rtoUs(): number {

@@ -6,8 +6,6 @@ interface Waiting {
   sinceUs: number;
   /** Whether it allows a congestion mark. */
   ect: boolean;
-  /** Whether its flow sends it again. */
-  again: boolean;
 }
 
 interface Flow {
@@ -48,10 +46,9 @@ export class SlowFlowQueue {
     return [...this.flows.values()].flatMap((f) => f.packets);
   }
 
-  offer(id: number, bucket: number, length: number, ect: boolean, again: boolean, nowUs: number): void {
+  offer(id: number, bucket: number, length: number, ect: boolean, nowUs: number): void {
     const flow = this.flow(bucket);
-    const at = again ? flow.packets.findLastIndex((p) => p.again) + 1 : flow.packets.length;
-    flow.packets.splice(at, 0, { id, length, sinceUs: flow.packets[at]?.sinceUs ?? nowUs, ect, again });
+    flow.packets.push({ id, length, sinceUs: nowUs, ect });
     if (!this.fresh.includes(flow) && !this.old.includes(flow)) {
       flow.deficit = QUANTUM;
       this.fresh.push(flow);
@@ -118,11 +115,11 @@ export class SlowFlowQueue {
       if (!ok) flow.dropping = false;
       while (nowUs >= flow.dropNextUs && flow.dropping) {
         flow.count++;
-        const isWhole = this.punish(flow);
-        if (!isWhole) ok = this.okToDrop(flow, nowUs);
+        const wasMarked = this.punish(flow);
+        if (!wasMarked) ok = this.okToDrop(flow, nowUs);
         if (!ok) flow.dropping = false;
         else flow.dropNextUs += INTERVAL_US / Math.sqrt(flow.count);
-        if (isWhole) break;
+        if (wasMarked) break;
       }
     } else if (ok) {
       this.punish(flow);
@@ -148,15 +145,12 @@ export class SlowFlowQueue {
     return nowUs >= flow.firstAboveUs;
   }
 
-  /** Whether nothing was dropped. */
   private punish(flow: Flow): boolean {
     if (flow.packets[0].ect) {
       this.marked.push(flow.packets[0].id);
       return true;
     }
-    const at = flow.packets.findIndex((p) => !p.again);
-    if (at < 0) return true;
-    this.dropped.push(flow.packets.splice(at, 1)[0].id);
+    this.dropped.push((flow.packets.shift() as Waiting).id);
     return false;
   }
 

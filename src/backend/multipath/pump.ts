@@ -10,7 +10,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/error.ts';
 import { Endpoint } from '../../bond/endpoint.ts';
-import { FLAG_CHECKSUM_PARTIAL, FLAG_REPEAT, NONE, SLOT_BYTES } from '../../bond/pool.ts';
+import { FLAG_CHECKSUM_PARTIAL, NONE, SLOT_BYTES } from '../../bond/pool.ts';
 import { Transmit } from '../../bond/sender.ts';
 import { hasAes, openAead } from '../../io/aead.ts';
 import { type Arena, openArena } from '../../io/arena.ts';
@@ -198,8 +198,7 @@ class Pump {
       }
       const hash = segmenter.packet.flowHash(this.arena, this.hashSeed);
       const bucket = peer.bond.bucketOf(segmenter.packet, hash, now);
-      const isRepeat = peer.bond.repeats.note(segmenter.packet, hash, bucket);
-      const flags = (segmenter.partial ? FLAG_CHECKSUM_PARTIAL : 0) | (isRepeat ? FLAG_REPEAT : 0);
+      const flags = segmenter.partial ? FLAG_CHECKSUM_PARTIAL : 0;
       for (let i = 0; i < count; i++) {
         if (segmenter.segmentLength(i) > 1984) {
           this.report.count('tun-too-long');
