@@ -139,6 +139,8 @@ export class FlowQueue {
       if (b === NONE || b === passed) return NONE;
       if (isBulkOnly && this.isAgain[b] === 1 && this.backlog[b] <= QUANTUM_BYTES) {
         if (passed === NONE) passed = b;
+        // Its turn has come, and it has something from it: without a new one it would wait for all others soon.
+        this.deficit[b] = QUANTUM_BYTES;
         this.removeHead(false);
         this.append(OLD, b);
         continue;

@@ -311,6 +311,22 @@ test('a flow that sends less than its share never waits for a turn, however long
   assert.ok(greedy > 0.1 && greedy < 0.12, `${greedy}: a ninth`);
 });
 
+test('a flow whose packets wait for a path, and are passed over meanwhile, has its turns all the same', () => {
+  const bench = new Bench(4000);
+  let id = 0;
+  for (let i = 0; i < 1200; i++) {
+    while (bench.queue.packets < 200) bench.offer(id++, id % 8, 1514, false, 0);
+    if (i % 3 === 0) bench.offer(1e6 + i, 99, 300, false, 0);
+    const isWaiting = i % 3 === 0 && i > 0;
+    const slot = bench.queue.peek(0, isWaiting);
+    const { sparse } = bench.queue;
+    assert.equal(bench.queue.take(), slot);
+    bench.pool.give(slot);
+    // At first all are new.
+    if (i > 200) assert.equal(sparse, i % 3 === 1, `${i}`);
+  }
+});
+
 test('of flows that wait behind a backlog those with no more than a turn’s worth can be taken before it', () => {
   const bench = new Bench(4000);
   for (let i = 0; i < 50; i++) bench.offer(i, 0, 1400, false, 0);
