@@ -1,8 +1,7 @@
 /**
  * The one queue in front of all paths: FQ-CoDel (RFC 8290). Packets of a flow share a bucket; buckets take turns by deficit
  * round robin, and one that has just become active (a sparse flow: a ping, a DNS query, a voice stream) goes before those that
- * keep a backlog. So does one whose next packet comes before its turn has come round again (with eight uploads over 2 Mbit/s a turn takes 50 ms, and a
- * call has a packet each 20): it may use the rest of its turn at once. CoDel (RFC 8289) bounds the time a packet waits in its bucket.
+ * keep a backlog; so does one that was empty and has not used up its turn. CoDel (RFC 8289) bounds the time a packet waits in its bucket.
  *
  *   offer ─▶ bucket 0..1023 ─▶ [new buckets] ─┐
  *                                             ├─▶ peek / take, or peekEarly / takeEarly
@@ -125,10 +124,7 @@ export class FlowQueue {
     if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs)) this.shed();
   }
 
-  /**
-   * The slot that is next, after CoDel has had its say, or NONE. It stays in the queue; calling again is harmless. `isBulkOnly`: sparse flows, whose packets
-   * wait for a path, are passed over.
-   */
+  /** The slot that is next, after CoDel has had its say, or NONE; it stays, asking again is harmless. `isBulkOnly`: sparse flows that wait for a path are passed over. */
   peek(nowUs: number, isBulkOnly = false): number {
     let passed = NONE;
     for (;;) {
