@@ -80,6 +80,8 @@ const HEAVY_APART_US = 1_000_000;
 const HEAVY_LEAST_APART_US = 50_000;
 const HEAVY_US = 5_000;
 const HEAVY_CAP_GROWTH = 1.15;
+/** The same once no queue stands any more for more rounds than one. */
+const QUIET_CAP_GROWTH = 1.3;
 
 const STARTUP = 0;
 const DRAIN = 1;
@@ -335,7 +337,7 @@ export class RateControl {
     if (nowUs < this.drainUntilUs) gain = Math.min(gain, DRAIN_GAIN);
     this.pacing = this.clamp(this.capacity * gain);
     // What made a heavy queue a moment ago is tried again step by step.
-    if (newRound) this.heavyCap *= HEAVY_CAP_GROWTH;
+    if (newRound) this.heavyCap *= this.quietRounds > 1 ? QUIET_CAP_GROWTH : HEAVY_CAP_GROWTH;
     this.pacing = Math.min(this.pacing, this.clamp(this.heavyCap));
     // No faster than what is delivered while the queue grows, whatever the capacity was.
     const grows = this.unrestUs > RESTLESS_US ? this.delivery.fallsBehind : this.delivery.grows;
