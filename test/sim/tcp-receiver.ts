@@ -35,7 +35,8 @@ export class TcpReceiver {
   sinceUs = Number.POSITIVE_INFINITY;
 
   private readonly pair: Net;
-  private readonly end: Host;
+  /** Where it is now: a process that is started again is another one. */
+  private readonly end: () => Host;
   private readonly flow: number;
   private readonly bucket: number;
   /** The sizes of the packets that brought what is not delivered yet; 0: not there. */
@@ -53,15 +54,15 @@ export class TcpReceiver {
   private lastProgressUs = 0;
   private readonly blocks: number[] = [];
 
-  constructor(pair: Net, end: Host, flow: number, bucket: number) {
+  constructor(pair: Net, end: () => Host, flow: number, bucket: number) {
     this.pair = pair;
     this.end = end;
     this.flow = flow;
     this.bucket = bucket;
-    end.handlers.set(flow, (view, at, length) =>
+    end().handlers.set(flow, (view, at, length) =>
       this.handleSegment(view.getUint32(at), view.getFloat64(at + 4), view.getUint8(at + 12) === 1, length),
     );
-    end.afterBatch.push(() => this.endBatch());
+    end().afterBatch.push(() => this.endBatch());
   }
 
   private handleSegment(seq: number, sentUs: number, again: boolean, length: number): void {
@@ -155,7 +156,7 @@ export class TcpReceiver {
     this.behindGap = 0;
     this.ackTimer++;
     const n = Math.min(3, this.blocks.length / 2);
-    this.end.send(this.flow, this.bucket, ACK_BYTES + 8 * n, (view, at) => {
+    this.end().send(this.flow, this.bucket, ACK_BYTES + 8 * n, (view, at) => {
       view.setUint32(at, this.expected);
       view.setFloat64(at + 4, echoUs);
       view.setUint8(at + 12, n);

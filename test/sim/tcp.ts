@@ -156,7 +156,7 @@ export class TcpFlow {
         ? new Bbr(this.maxWindow, pair.random)
         : new Cubic(this.maxWindow, options.hystart !== false);
     const sender = options.isUp ? pair.router : pair.server;
-    const receiver = options.isUp ? pair.server : pair.router;
+    const receiver = () => (options.isUp ? pair.server : pair.router);
     this.receiver = new TcpReceiver(pair, receiver, options.flow, options.bucket);
     sender.handlers.set(options.flow, (view, at) => this.handleAck(view, at));
     pair.events.at(options.startUs ?? 0, () => this.push());
