@@ -73,7 +73,7 @@ config link 'two'
     ) as Status;
   await until(
     'both paths up',
-    async () => (await status()).bonds[0].paths.filter((p) => p.state === 'up').length === 2,
+    async () => (await status()).bonds[0]?.paths.filter((p) => p.state === 'up').length === 2,
   );
   assert.equal((await status()).bonds[0].established, true);
 });

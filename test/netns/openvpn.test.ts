@@ -17,6 +17,8 @@ import { CANNOT, SERVER, until, Veths } from './veths.ts';
 const END = fileURLToPath(new URL('./openvpn-end.js', import.meta.url));
 const skip = CANNOT || (spawnSync('openvpn', ['--version']).error ? 'no openvpn' : false);
 const LIMIT_MS = 20_000;
+/** OpenVPN sends the first word of a handshake again after 1, 2, 4, 8 and 16 s. */
+const CONNECT_LIMIT_MS = 45_000;
 
 /** Settings with the shortest timers that OpenVPN takes. */
 function hasty(...args: Parameters<typeof pairOf>): ReturnType<typeof pairOf> {
@@ -60,7 +62,7 @@ class End {
     await until(
       `${states}`,
       async () => `${await this.states()}` === `${states}`,
-      LIMIT_MS,
+      CONNECT_LIMIT_MS,
       () => JSON.stringify(this.events.slice(-15), undefined, 1),
     );
   }
