@@ -124,6 +124,8 @@ class Pump {
     this.doors.open(now);
     this.tellPreferences(now);
     this.watch();
+    // Whoever asks for the status as soon as we have started is to see the peers.
+    this.report.tick(this.settings, now);
     sharpenTimers();
   }
 
@@ -286,6 +288,7 @@ class Pump {
         this.doors.apply(message.settings, now);
         this.tellPreferences(now);
         this.watch();
+        this.report.tick(this.settings, now);
         say({ kind: 'set' });
       } else if (message.kind === 'answer-join') this.endpoint.answerJoin(message.id, message.answer, now);
     }
