@@ -448,7 +448,6 @@ export class Bond implements PathOwner {
     retune(this.paths, this.steering, this.lanes, this.reorder, this.grouper, this.groups);
   }
 
-  /** Whether a path that brought packets within the last second has not for a moment. */
   private newPath(id: number): Path {
     const path = new Path(id, this.pool, this, this.endpointsAt + id * ENDPOINT_BYTES);
     this.paths[id] = path;

@@ -27,6 +27,8 @@ export class PathMtu {
   bytes: number;
   /** Whether the search has ended, so that the size can be told to others. */
   found = false;
+  /** Under which number a silent path was asked whether it still carries large ones; -1: it was not. */
+  checkNumber = -1;
 
   private ceiling: number;
   /** Of this search: the largest size that has passed, the smallest that has failed. */
@@ -37,9 +39,8 @@ export class PathMtu {
   private lostInARow = 0;
   /** When the latest of the large ones that passed was sent: what was lost before it says nothing. */
   private passedUs = Number.NEGATIVE_INFINITY;
-  /** The path fell silent: whether the question is still to be sent, and under which number it was. */
+  /** The path fell silent, and the question why is still to be sent. */
   private checkDue = false;
-  private checkAs = -1;
 
   constructor(ceilingBytes: number) {
     this.ceiling = ceilingOf(ceilingBytes);
@@ -83,7 +84,7 @@ export class PathMtu {
 
   /** A probe of this size was acknowledged. */
   handleProbePassed(sizeBytes: number, nowUs: number): void {
-    this.checkAs = -1;
+    this.checkNumber = -1;
     this.lostInARow = 0;
     if (sizeBytes <= this.low || sizeBytes > this.ceiling) return;
     this.low = sizeBytes;
@@ -124,27 +125,22 @@ export class PathMtu {
   /** The path fell silent with so many large datagrams in flight. If they may be why, a probe of the size that was trusted goes before the next small one. */
   handleSilence(largeInFlight: number): void {
     this.checkDue = largeInFlight >= SILENT_LARGE && this.bytes > LEAST_MTU;
-    this.checkAs = -1;
+    this.checkNumber = -1;
   }
 
   /** The size of the probe that asks whether the silence was one of large datagrams only, or 0; it is sent under this number, and a small one at once behind it. */
   pollCheck(packetNumber: number): number {
     if (!this.checkDue) return 0;
     this.checkDue = false;
-    this.checkAs = packetNumber;
+    this.checkNumber = packetNumber;
     return this.bytes;
-  }
-
-  /** The number of the check that was sent; -1: none. */
-  get checkNumber(): number {
-    return this.checkAs;
   }
 
   /** A silent path has answered. `smallOnly`: the small probe behind the check, but not the check: a black hole. */
   handleAnswer(smallOnly: boolean, nowUs: number): void {
-    if (this.checkAs >= 0 && smallOnly) this.fallBack(nowUs);
+    if (this.checkNumber >= 0 && smallOnly) this.fallBack(nowUs);
     this.checkDue = false;
-    this.checkAs = -1;
+    this.checkNumber = -1;
   }
 
   private fallBack(nowUs: number): void {

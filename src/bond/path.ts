@@ -73,7 +73,7 @@ export class Path {
   /** IP and UDP headers in front of a datagram on this path. */
   outerBytes = 28;
   readonly rate = new RateControl();
-  readonly mtu: PathMtu;
+  readonly mtu = new PathMtu(1500);
   readonly arrivals = new Arrivals();
   readonly flaps = new Flaps();
 
@@ -121,7 +121,6 @@ export class Path {
     this.pool = pool;
     this.owner = owner;
     this.endpointAt = endpointAt;
-    this.mtu = new PathMtu(1500);
   }
 
   /** Up: may carry data. A lossy path may when no other one is left. */
@@ -181,6 +180,11 @@ export class Path {
         this.rate.windowBytes(this.minRttUs === Number.POSITIVE_INFINITY ? this.srttUs : this.minRttUs) &&
       this.hasNumbers()
     );
+  }
+
+  /** Whether the path carries a datagram of this size, IP and UDP headers not counted. */
+  fits(sizeBytes: number): boolean {
+    return sizeBytes + this.outerBytes <= this.mtu.bytes;
   }
 
   /** What the next datagram will be sent under. */
@@ -248,9 +252,9 @@ export class Path {
       if (!this.flaps.isOnProof && (wasOnProof || !wasLate)) this.rate.begin(this.srttUs, nowUs);
       const { isEjected } = this.rate.loss;
       this.nextProbeUs = isEjected ? nowUs : Number.POSITIVE_INFINITY;
-      if (!this.mtu.found) this.mtu.again(nowUs);
-      const { checkNumber } = this.mtu;
-      this.mtu.handleAnswer(!sent.isGone(checkNumber) && sent.isGone(checkNumber + 1), nowUs);
+      const { mtu } = this;
+      mtu.handleAnswer(!sent.isGone(mtu.checkNumber) && sent.isGone(mtu.checkNumber + 1), nowUs);
+      if (!mtu.found) mtu.again(nowUs);
       if (this.flaps.isOnProof) {
         this.nextProbeUs = nowUs + PROOF_PROBE_US;
         this.setState('suspect', nowUs);

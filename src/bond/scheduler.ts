@@ -98,7 +98,7 @@ export function secondPath(
   let bestArrivalUs = Number.POSITIVE_INFINITY;
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
-    if (p === undefined || p === first || !p.hasEndpoint || sizeBytes + p.outerBytes > p.mtu.bytes) continue;
+    if (p === undefined || p === first || !p.hasEndpoint || !p.fits(sizeBytes)) continue;
     if (p.isUp ? (carriers & (1 << i)) === 0 : !mayBeLate(p) || (mask & (1 << i)) === 0) continue;
     // Any path that is up is better than the best of those that are not.
     const arrivalUs = arrivalAt(p, Math.max(nowUs, p.nextSendUs)) + (p.isUp ? 0 : 1e12);
@@ -117,7 +117,7 @@ function arrivalAt(p: Path, startUs: number): number {
 
 /** Whether a path may be given a datagram of this size now, but for its pacing. */
 export function mayCarry(p: Path, sizeBytes: number): boolean {
-  return p.isUp && p.hasEndpoint && sizeBytes + p.outerBytes <= p.mtu.bytes && p.hasRoom();
+  return p.isUp && p.hasEndpoint && p.fits(sizeBytes) && p.hasRoom();
 }
 
 /** What the other paths bring until `arrivalUs`, of what waits now. */

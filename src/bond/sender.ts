@@ -367,7 +367,7 @@ export class Sender {
   }
 
   private fits(slot: number, path: Path): boolean {
-    return this.pool.length[slot] + DATA_OVERHEAD_BYTES + path.outerBytes <= path.mtu.bytes;
+    return path.fits(this.pool.length[slot] + DATA_OVERHEAD_BYTES);
   }
 
   /** Counts a packet that leaves, or leaves again. */

@@ -58,7 +58,7 @@ export function isTooLarge(paths: Paths, mask: number, length: number): boolean 
   let isUp = false;
   for (const p of paths) {
     if (p === undefined || !p.isUp || (mask & (1 << p.id)) === 0) continue;
-    if (!p.mtu.found || length + DATA_OVERHEAD_BYTES + p.outerBytes <= p.mtu.bytes) return false;
+    if (!p.mtu.found || p.fits(length + DATA_OVERHEAD_BYTES)) return false;
     isUp = true;
   }
   return isUp;

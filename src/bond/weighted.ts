@@ -20,8 +20,7 @@ export class Weighted {
     let total = 0;
     for (let i = 0; i < MAX_PATHS; i++) {
       const p = paths[i];
-      if ((mask & (1 << i)) === 0 || p === undefined || !p.hasEndpoint || sizeBytes + p.outerBytes > p.mtu.bytes)
-        continue;
+      if ((mask & (1 << i)) === 0 || p === undefined || !p.hasEndpoint || !p.fits(sizeBytes)) continue;
       if (!p.hasNumbers()) continue;
       total += weight[i];
       if (best < 0 || credit[i] + weight[i] > credit[best] + weight[best]) best = i;
