@@ -70,8 +70,7 @@ for (const isUp of [true, false]) {
       assert.ok(lost < 0.04, `seed ${seed}: ${(100 * lost).toFixed(2)} % lost of ${voice.sent}`);
       assert.equal(voice.repeated, 0);
       const p95Us = voice.delaysUs.quantile(0.95);
-      // Where both links are put aside again and again it is 110 to 590 ms, by seed.
-      assert.ok(p95Us < (lossRate > 0.2 ? 750_000 : 150_000), `seed ${seed}: p95 ${p95Us} µs`);
+      assert.ok(p95Us < (lossRate > 0.2 ? 300_000 : 150_000), `seed ${seed}: p95 ${p95Us} µs`);
       assert.ok(pair.isQuiet, 'every slot is free');
     }
   });
