@@ -9,7 +9,7 @@ import type { LinkSpec } from './linkspec.ts';
 import { pause, stream, transfer } from './measure.ts';
 import { ipBatch } from './netns.ts';
 import type { Scenario, ScenarioLink, Traffic } from './scenario.ts';
-import { linkChanges, meanBps, type OtherChange, otherChanges } from './timeline.ts';
+import { FULL_SHARE, FULL_SPAN_US, linkChanges, meanBps, type OtherChange, otherChanges } from './timeline.ts';
 import { ADDRESS, type Lab, type LabOptions } from './topology.ts';
 
 /** Public addresses that the NATs of lines give, one at a time. Source: RFC 2544 has the net for tests. */
@@ -20,8 +20,7 @@ const NAT_TABLE = 'lab_nat';
 const OTHER_NETS_FROM = 128;
 /** Between the loss of an address and the next. */
 const READDRESS_MS = 50;
-/** A line is used again when it carries this share of its rate. */
-const USED_SHARE = 0.25;
+/** How often a returned line is looked at. */
 const LOOK_MS = 20;
 const DIRECTIONS = ['down', 'up'] as const;
 
@@ -62,7 +61,7 @@ export class Player {
   #failure: unknown;
   #natAddress: number[];
   #isAsleep = false;
-  /** Which direction's use of a returned line is watched, and the longest time until it was used; NaN: none returned. */
+  /** Which direction of a returned line is watched, and the longest time until it had its full share; NaN: none returned. */
   watched: Direction = 'down';
   againMs = Number.NaN;
   readonly #watching = new Set<Promise<void>>();
@@ -147,17 +146,19 @@ export class Player {
     }
   }
 
-  /** How long until a returned line is used again. */
+  /** How long until a returned line has its full share. */
   #watch(link: number, rateBps: number): void {
     const watching = (async () => {
       const beginMs = performance.now();
       const bytes = async () => (await this.#lab.stats()).links[link][this.watched].deliveredBytes;
-      let [last, lastMs] = [await bytes(), beginMs];
+      const looks = [[await bytes(), beginMs]];
       while (this.#timers.size > 0 || performance.now() - beginMs < 1000) {
         await pause(LOOK_MS);
         const [now, nowMs] = [await bytes(), performance.now()];
-        if (((now - last) * 8000) / (nowMs - lastMs) >= USED_SHARE * rateBps) break;
-        [last, lastMs] = [now, nowMs];
+        looks.push([now, nowMs]);
+        while (looks.length > 1 && nowMs - looks[1][1] >= FULL_SPAN_US / 1000) looks.shift();
+        const [then, thenMs] = looks[0];
+        if ((now - then) * 8 >= (FULL_SHARE * rateBps * Math.max(nowMs - thenMs, FULL_SPAN_US / 1000)) / 1000) break;
       }
       this.againMs = Math.max(performance.now() - beginMs, Number.isNaN(this.againMs) ? 0 : this.againMs);
     })().catch(() => {});

@@ -63,7 +63,7 @@ export const BARS = {
   coldMs: 'time until 90 % of the limit, at most',
   stallMs: 'longest pause of TCP, at most',
   pingGapMs: 'longest time without an answer to a ping, at most',
-  againMs: 'time until a link that has returned is used again, at most',
+  againMs: 'time until a link that has returned carries nine tenths of its rate again, at most',
   slotsMost: 'in simulation: packets held at once by one end, at most',
   memoryMb: 'with real packets: resident memory of the larger daemon at its peak, at most',
 } as const;

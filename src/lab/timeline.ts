@@ -26,6 +26,9 @@ export const COLD_BIN_US = 100_000;
 /** It is found when so many bins in a row carry so much of the limit. */
 const FOUND_BINS = 3;
 const FOUND_SHARE = 0.9;
+/** A link that returned has its full share when it carries so much of its rate within so long. Units: microseconds. */
+export const FULL_SHARE = 0.9;
+export const FULL_SPAN_US = 100_000;
 
 /** Everything that changes on the links from `fromUs` on and before `toUs`; the first of each link says what it is like at `fromUs`. */
 export function linkChanges(scenario: Scenario, fromUs: number, toUs: number): LinkChange[] {

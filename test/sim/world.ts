@@ -8,7 +8,15 @@
 import { type Random, seeded } from '../../src/base/random.ts';
 import { type PlainLinkSettings, settingsOf } from '../../src/lab/link.ts';
 import type { Scenario } from '../../src/lab/scenario.ts';
-import { COLD_BIN_US, foundAfterUs, limitBps, linkChanges, otherChanges } from '../../src/lab/timeline.ts';
+import {
+  COLD_BIN_US,
+  FULL_SHARE,
+  FULL_SPAN_US,
+  foundAfterUs,
+  limitBps,
+  linkChanges,
+  otherChanges,
+} from '../../src/lab/timeline.ts';
 import { Samples } from './apps.ts';
 import { type End, Pair } from './pair.ts';
 import { TcpFlow } from './tcp.ts';
@@ -26,8 +34,7 @@ const PING_US = 20_000;
 const QUERY_BYTES = 70;
 const ANSWER_BYTES = 300;
 const QUERY_US = 200_000;
-/** A returned link is used again when it carries this share of its rate, looked at every 20 ms. */
-const USED_SHARE = 0.25;
+/** How often memory and returned links are looked at. */
 const LOOK_US = 20_000;
 
 const FLOW = { ping: 1, query: 2, voice: 3, tcp: 10, guests: 100 } as const;
@@ -255,22 +262,20 @@ export class World {
     }
   }
 
-  /** The link is back; looks until it is used again. */
+  /** The link is back: notes how long it takes until it has its full share, or has gone again. */
   private restore(link: number, worldUs: number, restore: () => void): void {
     const { pair, o } = this;
     restore();
     if (worldUs < 0) return;
     const model = (o.isUp ? pair.up : pair.down)[link];
-    const wanted = ((model.settings.rateBps / 8e6) * LOOK_US * USED_SHARE) | 0;
+    const wanted = (model.settings.rateBps / 8e6) * FULL_SPAN_US * FULL_SHARE;
     const backUs = pair.nowUs;
-    let last = model.counters.acceptedBytes;
+    const counts = new Array<number>(FULL_SPAN_US / LOOK_US).fill(model.counters.acceptedBytes);
     const look = (): void => {
-      const bytes = model.counters.acceptedBytes - last;
-      last += bytes;
-      if (model.isCut || bytes >= wanted) {
-        const takenUs = pair.nowUs - backUs;
-        this.againUs = Number.isNaN(this.againUs) ? takenUs : Math.max(this.againUs, takenUs);
-      } else pair.events.after(LOOK_US, look);
+      this.againUs = Math.max(Number.isNaN(this.againUs) ? 0 : this.againUs, pair.nowUs - backUs);
+      const bytes = model.counters.acceptedBytes - counts.shift()!;
+      counts.push(model.counters.acceptedBytes);
+      if (!model.isCut && bytes < wanted) pair.events.after(LOOK_US, look);
     };
     pair.events.after(LOOK_US, look);
   }
