@@ -87,8 +87,8 @@ export interface BackendSettings {
   fwmark: number;
   /** Upper bound of the inner MTU said by hand. */
   mtu?: number;
-  /** Whether IPv6 goes through the bond, which asks for an inner MTU of 1,280. */
-  carriesIpv6: boolean;
+  /** Engine multipath: IPv6 goes through the bond, which asks for an inner MTU of 1,280. */
+  carriesIpv6?: boolean;
   /** Turn off to use the plain path of system calls (no segmentation offload). */
   offload: boolean;
   /** Engine openvpn only. */

@@ -12,6 +12,7 @@ import type { Config, LinkConfig } from '../config/config.ts';
 import { translateOpenvpn } from '../config/openvpn.ts';
 import { aimsOf } from '../config/policies.ts';
 import { portOfTunnel } from '../config/ports.ts';
+import { carriesIpv6 } from '../plan/desired.ts';
 import type { Access, Facts, LinkFacts } from '../plan/facts.ts';
 import type { Keys } from './keys.ts';
 
@@ -51,12 +52,6 @@ export function backendSettings(input: SettingsInput): BackendSettings {
   };
 }
 
-/** Whether anybody has an IPv6 address inside. */
-function carriesIpv6(config: Config): boolean {
-  const all = [...config.bond.addresses, ...config.clients.flatMap((c) => c.allowed)];
-  return all.some(({ bytes }) => bytes.length === 16);
-}
-
 /** What the mode of the bond and its policies come to. */
 export function steeringSettings(config: Config, ids: ReadonlyMap<string, number>): SteeringSettings {
   const { aims, policies } = aimsOf(config);
@@ -93,7 +88,6 @@ function openvpnBackendSettings(input: SettingsInput): BackendSettings {
     listen: [],
     fwmark: config.bond.fwmark,
     ...(config.bond.mtu !== undefined && { mtu: config.bond.mtu }),
-    carriesIpv6: carriesIpv6(config),
     offload,
     openvpn: openvpnSettings(config),
   };

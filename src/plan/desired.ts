@@ -267,7 +267,8 @@ function settings(config: Config, facts: Facts): SysctlThing[] {
   return out;
 }
 
-function carriesIpv6(config: Config): boolean {
+/** Whether anybody has an IPv6 address inside. */
+export function carriesIpv6(config: Config): boolean {
   return [config.bond.addresses, ...config.clients.map((c) => c.allowed)].flat().some((p) => p.bytes.length === 16);
 }
 

@@ -60,7 +60,7 @@ export function pairOf(
   links: readonly { device: string; local: string; server: string; port: number }[],
   ifnames: { router: string; server: string } = { router: 'bond0', server: 'bond0' },
 ): { server: BackendSettings; router: BackendSettings } {
-  const base = { privateKey: new Uint8Array(0), peers: [], listen: [], fwmark: 0, offload: false, carriesIpv6: false };
+  const base = { privateKey: new Uint8Array(0), peers: [], listen: [], fwmark: 0, offload: false };
   const link = (id: number, mine: string, far: string, device: string, ports: [number, number]): LinkSettings => ({
     id,
     name: `link${id}`,
