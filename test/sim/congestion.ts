@@ -24,6 +24,24 @@ export interface Ack {
   delivered: number;
 }
 
+/** To be filled. */
+export function emptyAck(): Ack {
+  return {
+    nowUs: 0,
+    newly: 0,
+    rttUs: 0,
+    minRttUs: 0,
+    pipeBefore: 0,
+    pipe: 0,
+    inRecovery: false,
+    lost: 0,
+    rateSegments: 0,
+    rateUs: 0,
+    priorDelivered: 0,
+    delivered: 0,
+  };
+}
+
 /** A flow's window and pace. */
 export interface Congestion {
   cwnd: number;

@@ -8,8 +8,9 @@ import type { Scenario } from '../../src/lab/scenario.ts';
 import { linkChanges } from '../../src/lab/timeline.ts';
 import { Samples } from './apps.ts';
 import { Events } from './events.ts';
+import type { Host, Net } from './net.ts';
 import type { PacketHandler } from './pair.ts';
-import { type Host, type Net, TcpFlow } from './tcp.ts';
+import { TcpFlow } from './tcp.ts';
 
 /** As in world.ts. */
 const COLD_US = -3e6;

@@ -4,9 +4,9 @@
  * segments at once, the others together, as Linux does since 4.18 (tcp_comp_sack_nr, tcp_comp_sack_delay_ns).
  *
  *   segment: sequence number (4), sending time (8), 1 if sent again (1)
- *   acknowledgement: next expected (4), sending time echoed (8), blocks (1), then from and to of each (4 + 4)
+ *   acknowledgement: next expected (4), sending time echoed (8), blocks (1; + 128: what it answers had come before, RFC 2883), then from and to of each (4 + 4)
  */
-import type { Host, Net } from './tcp.ts';
+import type { Host, Net } from './net.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
@@ -20,6 +20,8 @@ const GIANT_SEGMENTS = 44;
 const LONE_SACKS = 3;
 const SACK_SEGMENTS = 44;
 const SACK_US = 1_000;
+/** Marks the count of blocks when what is answered had come before. */
+export const DUPLICATE = 0x80;
 
 /** One end of a flow. */
 export class TcpReceiver {
@@ -68,7 +70,7 @@ export class TcpReceiver {
   private handleSegment(seq: number, sentUs: number, again: boolean, length: number): void {
     if (seq < this.expected || this.got[seq & MASK] !== 0) {
       this.spurious++;
-      this.ack(sentUs);
+      this.ack(sentUs, true);
       return;
     }
     const hadGap = this.hasGap;
@@ -151,15 +153,16 @@ export class TcpReceiver {
     if (to > this.expected) blocks.unshift(Math.max(from, this.expected), to);
   }
 
-  private ack(echoUs: number): void {
+  private ack(echoUs: number, isDuplicate = false): void {
     this.unacked = 0;
     this.behindGap = 0;
     this.ackTimer++;
-    const n = Math.min(3, this.blocks.length / 2);
-    this.end().send(this.flow, this.bucket, ACK_BYTES + 8 * n, (view, at) => {
+    const n = Math.min(isDuplicate ? 2 : 3, this.blocks.length / 2);
+    const bytes = ACK_BYTES + 8 * (isDuplicate ? n + 1 : n);
+    this.end().send(this.flow, this.bucket, bytes, (view, at) => {
       view.setUint32(at, this.expected);
       view.setFloat64(at + 4, echoUs);
-      view.setUint8(at + 12, n);
+      view.setUint8(at + 12, isDuplicate ? n | DUPLICATE : n);
       for (let i = 0; i < 2 * n; i++) view.setUint32(at + 13 + 4 * i, this.blocks[i]);
     });
   }

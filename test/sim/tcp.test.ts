@@ -3,15 +3,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seeded } from '../../src/base/random.ts';
 import { Events } from './events.ts';
+import type { Host, Net } from './net.ts';
 import type { PacketHandler } from './pair.ts';
-import { type Host, type Net, TcpFlow } from './tcp.ts';
+import { TcpFlow } from './tcp.ts';
 
 const ONE_WAY_US = 20_000;
 const WINDOW = 200;
 const WARM_US = 2e6;
 
-/** What the line does with a packet now: lets it pass, keeps it until then, or loses it if it is data. */
-type Fate = 'pass' | 'lose' | { untilUs: number };
+/** What the line does with a packet now: lets it pass, keeps it until then, loses it if it is data, or brings first transmissions so much later than those sent again. */
+type Fate = 'pass' | 'lose' | { untilUs: number } | { firstUs: number };
 
 class LineEnd implements Host {
   readonly mtu = 1500;
@@ -29,8 +30,11 @@ class LineEnd implements Host {
     const view = new DataView(new ArrayBuffer(length));
     write(view, 0);
     if (line.fate === 'lose' && this === line.server) return true;
-    const leavesUs = typeof line.fate === 'object' ? line.fate.untilUs : line.nowUs;
-    line.events.at(leavesUs + ONE_WAY_US, () => {
+    if (line.losesOne && this === line.server) {
+      line.losesOne = false;
+      return true;
+    }
+    line.events.at(line.leavesUs(this, view) + ONE_WAY_US, () => {
       this.to.handlers.get(flow)?.(view, 0, length);
       for (const handler of this.to.afterBatch) handler();
     });
@@ -45,6 +49,7 @@ class Line implements Net {
   readonly router = new LineEnd(this);
   readonly server = new LineEnd(this);
   fate: Fate = 'pass';
+  losesOne = false;
 
   constructor() {
     this.router.to = this.server;
@@ -53,6 +58,13 @@ class Line implements Net {
 
   get nowUs(): number {
     return this.events.nowUs;
+  }
+
+  leavesUs(from: LineEnd, view: DataView): number {
+    const { fate } = this;
+    if (typeof fate !== 'object') return this.nowUs;
+    if ('untilUs' in fate) return fate.untilUs;
+    return from === this.server && view.getUint8(12) === 0 ? this.nowUs + fate.firstUs : this.nowUs;
   }
 
   run(forUs: number): void {
@@ -112,3 +124,32 @@ for (const congestion of ['cubic', 'bbr'] as const) {
     assert.ok(tcp.delivered > delivered + WINDOW, `${tcp.delivered - delivered} segments`);
   });
 }
+
+test('what is sent again and overtakes its flow makes the rest of it look lost', () => {
+  const line = new Line();
+  const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: WINDOW, congestion: 'bbr' });
+  line.run(WARM_US);
+  // First transmissions stand in a queue of 60 ms from here on.
+  line.fate = { firstUs: 3 * ONE_WAY_US };
+  line.run(WARM_US);
+  assert.equal(tcp.losses, 0);
+  // Two, so that the first one sent again is all that its acknowledgement brings.
+  line.losesOne = true;
+  line.run(ONE_WAY_US);
+  line.losesOne = true;
+  line.run(1e6);
+  // What left within those 60 ms before it, since BBR paces; three later segments alone would have told of one.
+  assert.ok(tcp.losses > 20, `${tcp.losses} taken for lost`);
+  assert.ok(tcp.spurious > 20, `${tcp.spurious} sent for nothing`);
+  assert.equal(tcp.timeouts, 0);
+});
+
+test('what is sent again in its turn does not', () => {
+  const line = new Line();
+  const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: WINDOW, congestion: 'bbr' });
+  line.run(WARM_US);
+  line.losesOne = true;
+  line.run(1e6);
+  assert.equal(tcp.losses, 1);
+  assert.equal(tcp.spurious, 0);
+});

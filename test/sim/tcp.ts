@@ -3,20 +3,20 @@
  * rate reduction (RFC 6937), pacing in bursts of a millisecond, a time-out of 200 ms at least. Sequence numbers count segments. The other
  * end is in tcp-receiver.ts.
  *
- *   open ─three later ones arrived─▶ recovery ─all of then arrived─▶ open
+ *   open ─a loss is found─▶ recovery ─all of then arrived─▶ open
  *     └─nothing for 2 round trips: one segment more (tail loss probe, RFC 8985 §7) ─time-out─▶ loss ─all of then arrived─▶ open
  *                                                                                               └─for nothing: taken back─▶ open
  *
  * A time-out was for nothing when what is acknowledged after it left before it: told by the echoed sending time (RFC 3522), or by the
- * arrival of what was never sent again (RFC 5682). RACK (RFC 8985) serves only to find retransmissions that were lost again, and what a
- * tail loss probe shows. Three later segments mean a loss and that reduction is never undone, so that reordering hurts as much as it ever does.
+ * arrival of what was never sent again (RFC 5682). A loss is found by time (rack.ts), or by three later segments even where Linux has seen that
+ * segments overtake each other, and its reduction is never undone, so that reordering hurts as much as it ever does.
  */
-import type { Random } from '../../src/base/random.ts';
 import { Bbr } from './bbr.ts';
-import { type Ack, type Congestion, Cubic } from './congestion.ts';
-import type { Events } from './events.ts';
-import type { PacketHandler } from './pair.ts';
-import { TcpReceiver } from './tcp-receiver.ts';
+import { type Congestion, Cubic, emptyAck } from './congestion.ts';
+import type { Net } from './net.ts';
+import { Rack, type RackView } from './rack.ts';
+import { RateSampler } from './rate-sampler.ts';
+import { DUPLICATE, TcpReceiver } from './tcp-receiver.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
@@ -34,26 +34,6 @@ const SACKED = 2;
 const LOST = 3;
 const RESENT = 4;
 
-/** One side of what lies between the ends of a flow. */
-export interface Host {
-  /** Larger packets are refused; TCP hears of it (RFC 1191) and sends smaller ones. */
-  readonly mtu: number;
-  readonly handlers: Map<number, PacketHandler>;
-  /** Called when what came at once has been handed over. */
-  readonly afterBatch: (() => void)[];
-  /** Whether it was taken; `write` puts the flow's own words behind the headers. */
-  send(flow: number, bucket: number, length: number, write: (view: DataView, at: number) => void): boolean;
-}
-
-/** What lies between: two engines and their links (pair.ts), or something plainer. */
-export interface Net {
-  readonly events: Events;
-  readonly nowUs: number;
-  readonly random: Random;
-  readonly router: Host;
-  readonly server: Host;
-}
-
 export interface TcpOptions {
   isUp: boolean;
   flow: number;
@@ -69,7 +49,7 @@ export interface TcpOptions {
 }
 
 /** A sender at one end, a receiver at the other. */
-export class TcpFlow {
+export class TcpFlow implements RackView {
   /** Segments the sender took for lost, time-outs, and those of them that were for nothing. */
   losses = 0;
   timeouts = 0;
@@ -99,7 +79,7 @@ export class TcpFlow {
   private recoverFrom = 0;
   private prrDelivered = 0;
   private prrOut = 0;
-  private srttUs = 0;
+  srttUs = 0;
   private rttvarUs = 0;
   private backoff = 1;
   private rtoAtUs = Number.POSITIVE_INFINITY;
@@ -113,38 +93,16 @@ export class TcpFlow {
   private isInDoubt = false;
   private readonly wasAgain = new Uint8Array(RING);
   private originals = 0;
-  private sackedOut = 0;
-  private minRttUs = Number.POSITIVE_INFINITY;
+  sackedOut = 0;
+  minRttUs = Number.POSITIVE_INFINITY;
   private roundEnd = 0;
-  /** What had arrived when each segment left, when the last of that had, and when the first after it had left. */
-  private readonly deliveredThen = new Float64Array(RING);
-  private readonly deliveredUsThen = new Float64Array(RING);
-  private readonly firstUsThen = new Float64Array(RING);
-  private arrived = 0;
-  private arrivedUs = 0;
-  private firstUs = 0;
+  private readonly sampler = new RateSampler(RING);
+  private readonly rack = new Rack();
   private nextPaceUs = 0;
   private paceArmed = false;
-  private readonly sample: Ack = {
-    nowUs: 0,
-    newly: 0,
-    rttUs: 0,
-    minRttUs: 0,
-    pipeBefore: 0,
-    pipe: 0,
-    inRecovery: false,
-    lost: 0,
-    rateSegments: 0,
-    rateUs: 0,
-    priorDelivered: 0,
-    delivered: 0,
-  };
-  private sampleSeq = -1;
+  private readonly sample = emptyAck();
   private resendFrom = 0;
   private lostCount = 0;
-  /** Sending time of the latest segment known to have arrived, and the retransmissions under way. */
-  private rackUs = 0;
-  private underWay: number[] = [];
 
   constructor(pair: Net, options: TcpOptions) {
     this.pair = pair;
@@ -196,6 +154,19 @@ export class TcpFlow {
     return this.congestion.cwnd;
   }
 
+  get nowUs(): number {
+    return this.pair.nowUs;
+  }
+
+  get inRecovery(): boolean {
+    return this.recoverTo >= 0 || this.lossTo >= 0;
+  }
+
+  isUnderWay(seq: number, sentUs: number): boolean {
+    const i = seq & MASK;
+    return seq >= this.una && this.sentUs[i] === sentUs && (this.state[i] === SENT || this.state[i] === RESENT);
+  }
+
   /** No data from now on. */
   stop(): void {
     this.stopped = true;
@@ -204,28 +175,35 @@ export class TcpFlow {
   private handleAck(view: DataView, at: number): void {
     const now = this.pair.nowUs;
     const ack = view.getUint32(at);
-    const { congestion, sample } = this;
     const echoUs = view.getFloat64(at + 4);
+    const { congestion, sample } = this;
     const rttUs = now - echoUs;
     let newly = 0;
     sample.pipeBefore = this.pipe;
-    this.sampleSeq = -1;
+    this.sampler.begin();
     this.originals = 0;
     this.noteRtt(rttUs);
     if (ack > this.next) return;
     const isForward = ack > this.una;
-    for (; this.una < ack; this.una++) newly += this.settle(this.una, UNSENT);
+    const highest = this.top[0];
     let sacked = 0;
-    const n = view.getUint8(at + 12);
+    const n = view.getUint8(at + 12) & ~DUPLICATE;
+    if (n !== view.getUint8(at + 12) && this.probeTo < 0) this.rack.noteDuplicate();
     for (let b = 0; b < n; b++) {
-      const from = Math.max(this.una, view.getUint32(at + 13 + 8 * b));
+      const from = Math.max(ack, view.getUint32(at + 13 + 8 * b));
       const to = Math.min(this.next, view.getUint32(at + 17 + 8 * b));
       for (let seq = from; seq < to; seq++) {
         if (this.state[seq & MASK] === SACKED) continue;
+        if (seq < highest && this.wasAgain[seq & MASK] === 0) this.rack.isReordering = true;
         newly += this.settle(seq, SACKED);
         sacked++;
         this.noteTop(seq);
       }
+    }
+    for (; this.una < ack; this.una++) {
+      const i = this.una & MASK;
+      if (this.una < highest && this.state[i] !== SACKED && this.wasAgain[i] === 0) this.rack.isReordering = true;
+      newly += this.settle(this.una, UNSENT);
     }
     const newDataOnly = this.lossTo >= 0 && this.judgeTimeout(isForward, echoUs, sacked > 0);
     if (isForward) {
@@ -233,10 +211,13 @@ export class TcpFlow {
       this.armRto();
       if (this.recoverTo >= 0 && this.una >= this.recoverTo) {
         this.recoverTo = -1;
+        this.rack.noteRecovered();
         congestion.handleRecovered();
       }
     }
     const lossesBefore = this.losses;
+    this.sampler.fill(sample, this.minRttUs);
+    if (newly > 0) this.rack.adapt(sample.priorDelivered, sample.delivered);
     this.findLost();
     sample.nowUs = now;
     sample.newly = newly;
@@ -245,7 +226,6 @@ export class TcpFlow {
     sample.pipe = this.pipe;
     sample.inRecovery = this.recoverTo >= 0;
     sample.lost = this.losses - lossesBefore;
-    this.sampleRate();
     congestion.handleAck(sample);
     if (this.recoverTo >= 0 && congestion.isReduced) this.prr(newly);
     this.push(newDataOnly);
@@ -299,35 +279,10 @@ export class TcpFlow {
     if (to === SACKED) this.sackedOut++;
     if ((was === SENT || was === LOST) && this.wasAgain[i] === 0 && seq < this.lossTo) this.originals++;
     if (was !== UNSENT && was !== SACKED) {
-      this.rackUs = Math.max(this.rackUs, this.sentUs[i]);
-      this.arrived++;
-      this.arrivedUs = this.pair.nowUs;
-      const best = this.sampleSeq & MASK;
-      if (
-        this.sampleSeq < 0 ||
-        this.deliveredThen[i] > this.deliveredThen[best] ||
-        (this.deliveredThen[i] === this.deliveredThen[best] && this.sentUs[i] > this.sentUs[best])
-      ) {
-        this.sampleSeq = seq;
-      }
+      this.rack.noteArrived(seq, this.sentUs[i], this.wasAgain[i] === 1, this);
+      this.sampler.noteArrived(i, this.pair.nowUs);
     }
     return was === SACKED || was === UNSENT ? 0 : 1;
-  }
-
-  /** The delivery rate as Linux samples it. Source: draft-cheng-iccrg-delivery-rate-estimation-00. */
-  private sampleRate(): void {
-    const { sample } = this;
-    sample.delivered = this.arrived;
-    sample.rateUs = 0;
-    if (this.sampleSeq < 0) return;
-    const i = this.sampleSeq & MASK;
-    sample.priorDelivered = this.deliveredThen[i];
-    this.firstUs = this.sentUs[i];
-    const us = Math.max(this.sentUs[i] - this.firstUsThen[i], this.arrivedUs - this.deliveredUsThen[i]);
-    // Shorter than any round trip: acknowledgements that had been collected, which say nothing of the rate.
-    if (us < this.minRttUs) return;
-    sample.rateUs = us;
-    sample.rateSegments = this.arrived - sample.priorDelivered;
   }
 
   private noteTop(seq: number): void {
@@ -338,29 +293,17 @@ export class TcpFlow {
   }
 
   private findLost(): void {
-    let below = this.top[DUP_THRESHOLD - 1];
-    let found = 0;
+    const below = this.top[DUP_THRESHOLD - 1];
     if (this.una >= this.probeTo) this.probeTo = -1;
-    else if (this.state[(this.probeTo - 1) & MASK] === SACKED) {
-      // The probe has arrived, what left two round trips before it has not.
-      below = Math.max(below, this.probeTo - 1);
-      this.probeTo = -1;
-    }
+    let found = 0;
     for (let seq = Math.max(this.scanned, this.una); seq < below; seq++) {
       if (this.state[seq & MASK] !== SENT) continue;
       this.markLost(seq);
       found++;
     }
     this.scanned = Math.max(this.scanned, below);
-    if (this.underWay.length > 0) {
-      this.underWay = this.underWay.filter((seq) => {
-        if (seq < this.una || this.state[seq & MASK] !== RESENT) return false;
-        if (this.sentUs[seq & MASK] + this.minRttUs / 4 >= this.rackUs) return true;
-        this.markLost(seq);
-        found++;
-        return false;
-      });
-    }
+    found += this.rack.findLost(this, (seq) => this.markLost(seq));
+    if (this.rack.dueUs < Number.POSITIVE_INFINITY) this.arm();
     this.losses += found;
     if (found > 0 && this.recoverTo < 0 && this.lossTo < 0) this.enterRecovery();
   }
@@ -436,7 +379,6 @@ export class TcpFlow {
       if (again) {
         this.lostCount--;
         this.state[seq & MASK] = RESENT;
-        this.underWay.push(seq);
         if (this.lossTo >= 0) this.firstAgainUs = Math.min(this.firstAgainUs, now);
         if (seq === this.una) this.armRto();
       } else {
@@ -466,15 +408,10 @@ export class TcpFlow {
     const end = this.o.isUp ? this.pair.router : this.pair.server;
     const now = this.pair.nowUs;
     const i = seq & MASK;
-    if (this.pipe === 0) {
-      this.firstUs = now;
-      this.arrivedUs = now;
-    }
     this.sentUs[i] = now;
     this.wasAgain[i] = again ? 1 : 0;
-    this.deliveredThen[i] = this.arrived;
-    this.deliveredUsThen[i] = this.arrivedUs;
-    this.firstUsThen[i] = this.firstUs;
+    this.sampler.noteSent(i, this.pipe === 0, now);
+    this.rack.noteSent(seq, now);
     this.sent++;
     return end.send(this.o.flow, this.o.bucket, Math.min(this.segmentBytes, end.mtu), (view, at) => {
       view.setUint32(at, seq);
@@ -503,7 +440,7 @@ export class TcpFlow {
   }
 
   private arm(): void {
-    const us = Math.min(this.rtoAtUs, this.probeAtUs);
+    const us = Math.min(this.rtoAtUs, this.probeAtUs, this.rack.dueUs);
     // One that fires earlier looks again.
     if (us >= this.timerUs) return;
     this.timerUs = us;
@@ -511,7 +448,10 @@ export class TcpFlow {
       if (us !== this.timerUs) return;
       this.timerUs = Number.POSITIVE_INFINITY;
       if (this.stopped) return;
-      if (this.pair.nowUs >= this.probeAtUs) this.sendProbe();
+      if (this.pair.nowUs >= this.rack.dueUs) {
+        this.findLost();
+        this.push();
+      } else if (this.pair.nowUs >= this.probeAtUs) this.sendProbe();
       else if (this.pair.nowUs >= this.rtoAtUs) this.handleRto();
       this.arm();
     });
