@@ -12,7 +12,10 @@ import { seqDiff } from '../wire/header.ts';
 import { NONE, type PacketPool } from './pool.ts';
 import { BUCKETS } from './queue.ts';
 
-/** Most packets held for one peer; at the limit the bucket that has waited longest gives up its gap. Source: docs/protocol.md §9. */
+/**
+ * Most packets held for one peer, and never more than the pool has free, so that what some peers hold leaves slots for all, however many they are; at the
+ * limit the bucket that has waited longest gives up its gap. Source: docs/protocol.md §9; Choudhury and Hahne, Dynamic Queue Length Thresholds.
+ */
 export const HELD_LIMIT = 4096;
 /** What is waited for a silent path, from the gap's beginning. */
 const PATIENCE_US = 700_000;
@@ -88,7 +91,7 @@ export class ReorderBuffer {
     if (this.gapIndex[b] === NONE) this.openGap(b, nowUs);
     this.laterMask[b] |= 1 << path;
     if ((this.upMask & ~this.laterMask[b]) === 0) this.hasten(b, nowUs + this.resendUs);
-    if (this.held > HELD_LIMIT) this.giveUpOldest(nowUs);
+    if (this.held > HELD_LIMIT || this.held > pool.free) this.giveUpOldest(nowUs);
   }
 
   /** The peer says that `count` sequences from `first` on will not be sent again. */

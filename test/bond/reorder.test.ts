@@ -148,12 +148,27 @@ test('what comes after it was given up is delivered once', () => {
 });
 
 test('it never holds more than its limit, and a reset frees all', () => {
-  const bench = new Bench(HELD_LIMIT + 64);
+  const bench = new Bench(2 * HELD_LIMIT + 64);
   for (let i = 0; i < HELD_LIMIT + 32; i++) bench.arrive(i, i % 1024, 1 + 2 * Math.floor(i / 1024), 0, i);
   assert.ok(bench.reorder.held <= HELD_LIMIT);
   bench.reorder.reset();
   assert.equal(bench.reorder.held, 0);
   assert.equal(bench.pool.free, bench.pool.count);
+});
+
+test('what peers hold leaves slots free, shared evenly, however many peers hold', () => {
+  const pool = new PacketPool(heapMemory(1200 * SLOT_BYTES), 0, 1200);
+  const peers = Array.from({ length: 5 }, () => new ReorderBuffer(pool, (slot) => pool.give(slot)));
+  for (let i = 0; i < 1200; i++) {
+    for (const peer of peers) {
+      const slot = pool.take();
+      assert.notEqual(slot, NONE, 'a slot is free');
+      pool.bucket[slot] = i % 8;
+      pool.sequence[slot] = 1 + 2 * (i >> 3);
+      peer.handle(slot, 0, i);
+    }
+  }
+  for (const { held } of peers) assert.ok(held > 190 && held <= 201, `${held} held, ${pool.free} free`);
 });
 
 test('while a path is silent a gap is waited for up to 0.7 s, and no longer', () => {
