@@ -34,7 +34,6 @@ const MARGIN_US = 25_000;
 const JUST_US = 3_000;
 /** What a burst has opened stays open for five rounds at least. Source: bbr_extra_acked_win_rtts of Linux. */
 const HOLD_ROUNDS = 5;
-const MOST_PERIOD_US = 3_000_000;
 const KNOCK_APART_US = 60_000;
 const MOST_KNOCKS = 10;
 /** After so many the window must have grown by this, and be longer than the round trip by that: else it is another kind of flow. */
@@ -43,8 +42,13 @@ const GROWN = 1.2;
 const LONGER = 1.3;
 /** One that was open before shows by this. */
 const FAR_LONGER = 2;
-/** BBR takes a new shortest round trip every 10 s: by now it knows the farthest path's, and its window may need no help. */
-const LEARNT_US = 11_000_000;
+/**
+ * BBR looks for the shortest round trip every 10 s, with next to nothing under way for 0.2 s and a round trip: after a look with less than this share of
+ * its rate it knows the farthest path's. While it then sends so much of what the paths carry, its window needs no help; that would only hide from it
+ * that no more passes (while a packet is kept back, all seems to arrive at once).
+ */
+const DIP_SHARE = 0.4;
+const LEARNT_SHARE = 0.7;
 /** A flow that sends nothing for so long has paused. */
 const PAUSE_US = 500_000;
 /** It is given this time to fill the paths; then it must carry this share of what it did before. */
@@ -102,7 +106,9 @@ export class Spread {
   private rate = 0;
   private sinceUs = 0;
   private nextHoldUs = 0;
-  private periodUs = 0;
+  /** It has looked for the shortest round trip, and its window needs no more help. */
+  private hasDipped = false;
+  private isLearnt = false;
   private knocks = 0;
   private firstWindowUs = 0;
   private bestWindowUs = 0;
@@ -156,6 +162,8 @@ export class Spread {
       else if (this.state === 'spread') {
         if (nowUs - this.sinceUs > GRACE_US && this.rate < KEPT_SHARE * this.rateBefore) this.giveUp(nowUs);
         else if (near !== undefined) this.widen(paths, carriers, near);
+        this.hasDipped ||= rate < DIP_SHARE * this.rate;
+        this.isLearnt = this.hasDipped && this.rate > LEARNT_SHARE * this.capacityOf(paths);
       }
     }
     this.offered = 0;
@@ -179,7 +187,13 @@ export class Spread {
 
   /** Whether the packet of this flow that is about to leave is to be kept back. */
   isHoldDue(bucket: number, nowUs: number): boolean {
-    return this.state !== 'watch' && bucket === this.bucket && nowUs >= this.nextHoldUs && this.parked === NONE;
+    return (
+      this.state !== 'watch' &&
+      bucket === this.bucket &&
+      nowUs >= this.nextHoldUs &&
+      !this.isLearnt &&
+      this.parked === NONE
+    );
   }
 
   /** Keeps back a packet that has its number; `behindBytes` of its flow wait behind it. Takes ownership of the slot. */
@@ -228,6 +242,11 @@ export class Spread {
     const { id, rate } = out.path;
     this.creditUs[id] =
       Math.max(this.creditUs[id], nowUs - SEARCH_BURST_US) + sizeBytes / (SEARCH_GAIN * rate.capacity);
+  }
+
+  /** The last of the rounds in which a window stays open begins a hold that opens it again. */
+  private get periodUs(): number {
+    return HOLD_ROUNDS * (this.nearUs + this.spreadUs);
   }
 
   /** As long as it takes to open the window; the other end gives a gap up after a round trip of the farthest path. */
@@ -282,6 +301,13 @@ export class Spread {
     return path.rate.settled && this.share[path.id] > FULL_SHARE;
   }
 
+  /** Of the paths in use. */
+  private capacityOf(paths: Paths): number {
+    let capacity = 0;
+    for (const p of paths) if (p !== undefined && (this.mask & (1 << p.id)) !== 0) capacity += p.rate.capacity;
+    return capacity;
+  }
+
   private takeIn(path: Path, near: Path): void {
     this.mask |= 1 << path.id;
     this.spreadUs = Math.max(this.spreadUs, laterUs(path, near));
@@ -290,8 +316,7 @@ export class Spread {
 
   /** The nearest path that is not used yet, if a window can be opened so far and the other end can hold as much. */
   private nextPath(paths: Paths, carriers: number, near: Path): Path | undefined {
-    let capacity = 0;
-    for (const p of paths) if (p !== undefined && (this.mask & (1 << p.id)) !== 0) capacity += p.rate.capacity;
+    const capacity = this.capacityOf(paths);
     let best: Path | undefined;
     let bestUs = this.nearUs + MOST_HOLD_US - MARGIN_US;
     for (const p of paths) {
@@ -323,14 +348,8 @@ export class Spread {
 
   /** The flow's window: what it sent behind the packet that was kept back, at its rate. */
   private judge(nowUs: number): void {
-    const bytes = this.total - this.totalThen;
-    if (this.state === 'knock') this.judgeKnock(bytes / this.rateBefore, nowUs);
-    else {
-      const isAmple = nowUs - this.sinceUs > LEARNT_US && bytes / this.rate > this.holdUs + this.spreadUs - JUST_US;
-      const leastUs = HOLD_ROUNDS * (this.nearUs + this.spreadUs);
-      this.periodUs = isAmple ? Math.min(MOST_PERIOD_US, 1.5 * Math.max(leastUs, this.periodUs)) : leastUs;
-      this.nextHoldUs = nowUs + this.periodUs;
-    }
+    if (this.state === 'knock') this.judgeKnock((this.total - this.totalThen) / this.rateBefore, nowUs);
+    else this.nextHoldUs = nowUs + this.periodUs;
   }
 
   private judgeKnock(windowUs: number, nowUs: number): void {
@@ -343,7 +362,9 @@ export class Spread {
       this.state = 'spread';
       this.sinceUs = nowUs;
       this.looks = 0;
-      this.nextHoldUs = nowUs + HOLD_ROUNDS * (this.nearUs + this.spreadUs);
+      this.hasDipped = false;
+      this.isLearnt = false;
+      this.nextHoldUs = nowUs + this.periodUs;
       return;
     }
     if (this.knocks >= MOST_KNOCKS || (this.knocks >= JUDGED_KNOCKS && !hasGrown)) this.giveUp(nowUs);

@@ -24,6 +24,11 @@ const FULL_ROUNDS = 3;
 const EXCESS_ROUNDS = 5;
 const EXCESS_LIMIT_US = 100_000;
 const FIRST_WINDOW = 10;
+/** What leaves at once: this much time's worth, two segments at least, one below 1.2 Mbit/s. */
+const BURST_US = 1_000;
+const SLOW_PACING = 150_000 / 1448 / 1e6;
+/** Room for so many of them on the way down at both ends. */
+const BURSTS = 3;
 
 type State = 'startup' | 'drain' | 'probeRate' | 'probeRtt';
 
@@ -42,7 +47,6 @@ export class Bbr implements Congestion {
   private heldBackUntil = -1;
   private round = 0;
   private nextRoundAt = 0;
-  private hasRtt = false;
   private minRttUs = Number.POSITIVE_INFINITY;
   private minRttAtUs = 0;
   private phase = 0;
@@ -65,18 +69,21 @@ export class Bbr implements Congestion {
     this.random = random;
   }
 
+  /** The flow begins; `rttUs`: of its handshake, which counts for the shortest round trip. */
+  begin(nowUs: number, rttUs: number): void {
+    this.minRttUs = rttUs;
+    this.minRttAtUs = nowUs;
+    this.pacing = (HIGH_GAIN * FIRST_WINDOW * MARGIN) / rttUs;
+  }
+
   handleAck(ack: Ack): void {
     const isNewRound = this.noteRound(ack);
     this.noteRate(ack);
     this.noteExcess(ack, isNewRound);
-    this.noteFull(isNewRound);
+    this.noteFull(ack, isNewRound);
     this.cycle(ack);
     this.noteMinRtt(ack, isNewRound);
     const rate = this.rate();
-    if (!this.hasRtt && ack.rttUs > 0) {
-      this.hasRtt = true;
-      this.pacing = (HIGH_GAIN * FIRST_WINDOW) / ack.rttUs;
-    }
     const pace = this.gain() * rate * MARGIN;
     // Before the pipe has been full, a slower pace says only that there was not enough to be measured.
     if (rate > 0 && (this.isFull || pace > this.pacing)) this.pacing = pace;
@@ -139,6 +146,7 @@ export class Bbr implements Congestion {
 
   /** How much more than the rate says arrived at once: receivers and links that collect must not starve us. */
   private noteExcess(ack: Ack, isNewRound: boolean): void {
+    if (ack.newly === 0 || ack.rateUs === 0) return;
     if (isNewRound && ++this.excessRounds >= EXCESS_ROUNDS) {
       this.excessRounds = 0;
       this.excess[1] = this.excess[0];
@@ -155,8 +163,8 @@ export class Bbr implements Congestion {
     this.excess[0] = Math.max(this.excess[0], Math.min(since, this.cwnd));
   }
 
-  private noteFull(isNewRound: boolean): void {
-    if (this.isFull || !isNewRound) return;
+  private noteFull(ack: Ack, isNewRound: boolean): void {
+    if (this.isFull || !isNewRound || ack.priorDelivered <= this.heldBackUntil) return;
     const rate = this.rate();
     if (rate >= this.full * FULL_GROWTH) {
       this.full = rate;
@@ -164,8 +172,15 @@ export class Bbr implements Congestion {
     } else this.fullRounds++;
   }
 
-  private target(gain: number): number {
-    return Number.isFinite(this.minRttUs) ? gain * this.rate() * this.minRttUs : FIRST_WINDOW;
+  /** What is to be under way: so many round trips' worth, and what else there must be room for. */
+  private target(gain: number, excess = 0): number {
+    const pathful = Number.isFinite(this.minRttUs) ? Math.ceil(gain * this.rate() * this.minRttUs) : FIRST_WINDOW;
+    const even = 2 * Math.ceil((pathful + excess + BURSTS * this.burst()) / 2);
+    return this.state === 'probeRate' && this.phase === 0 ? even + 2 : even;
+  }
+
+  private burst(): number {
+    return Math.max(this.pacing < SLOW_PACING ? 1 : 2, Math.floor(this.pacing * BURST_US));
   }
 
   private cycle(ack: Ack): void {
@@ -229,11 +244,11 @@ export class Bbr implements Congestion {
     if (ack.inRecovery && this.round < this.conserveRound) {
       this.cwnd = Math.max(this.cwnd - ack.lost, ack.pipe + ack.newly, PROBE_RTT_SEGMENTS);
     } else {
+      this.cwnd = Math.max(this.cwnd - ack.lost, 1);
       if (this.wasInRecovery && !ack.inRecovery) this.cwnd = Math.max(this.cwnd, this.saved);
       const gain = this.state === 'startup' || this.state === 'drain' ? HIGH_GAIN : CWND_GAIN;
       const excess = this.isFull ? Math.min(Math.max(this.excess[0], this.excess[1]), rate * EXCESS_LIMIT_US) : 0;
-      // Room for the segments that are collected on the way down at both ends: three bursts.
-      const target = this.target(gain) + excess + 3 * Math.max(2, this.pacing * 1_000);
+      const target = this.target(gain, Math.floor(excess));
       if (this.isFull) this.cwnd = Math.min(this.cwnd + ack.newly, target);
       else if (this.cwnd < target || ack.delivered < FIRST_WINDOW) this.cwnd += ack.newly;
       this.cwnd = Math.max(this.cwnd, PROBE_RTT_SEGMENTS);

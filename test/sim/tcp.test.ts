@@ -153,3 +153,11 @@ test('what is sent again in its turn does not', () => {
   assert.equal(tcp.losses, 1);
   assert.equal(tcp.spurious, 0);
 });
+
+test('bbr: a flow that begins late opens its window at once; its shortest round trip is no older than it is', () => {
+  const line = new Line();
+  const startUs = 12e6;
+  const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: 4096, congestion: 'bbr', startUs });
+  line.run(startUs + 20 * ONE_WAY_US);
+  assert.ok(tcp.cwnd > 200, `${tcp.cwnd} segments`);
+});

@@ -16,7 +16,7 @@ import { type Congestion, Cubic, emptyAck } from './congestion.ts';
 import type { Net } from './net.ts';
 import { Rack, type RackView } from './rack.ts';
 import { RateSampler } from './rate-sampler.ts';
-import { DUPLICATE, TcpReceiver } from './tcp-receiver.ts';
+import { DUPLICATE, HANDSHAKE, TcpReceiver } from './tcp-receiver.ts';
 
 const RING = 1 << 16;
 const MASK = RING - 1;
@@ -25,6 +25,9 @@ const MIN_RTO_US = 200_000;
 /** What Linux adds to the two round trips before a tail loss probe: two ticks of 4 ms; with one segment under way the longest delay of an acknowledgement. */
 const PROBE_EXTRA_US = 8_000;
 const PROBE_LONE_US = 200_000;
+/** The handshake's packet, and when it is sent again. */
+const HANDSHAKE_BYTES = 60;
+const HANDSHAKE_US = 1_000_000;
 /** A paced sender lets go what this much time is worth, at least two segments. */
 const BURST_US = 1_000;
 
@@ -63,6 +66,7 @@ export class TcpFlow implements RackView {
 
   private readonly receiver: TcpReceiver;
   private stopped = false;
+  private isOpen = false;
   private retrying = false;
   private readonly pair: Net;
   private readonly o: TcpOptions;
@@ -117,7 +121,7 @@ export class TcpFlow implements RackView {
     const receiver = () => (options.isUp ? pair.server : pair.router);
     this.receiver = new TcpReceiver(pair, receiver, options.flow, options.bucket);
     sender.handlers.set(options.flow, (view, at) => this.handleAck(view, at));
-    pair.events.at(options.startUs ?? 0, () => this.push());
+    pair.events.at(options.startUs ?? 0, () => this.open(HANDSHAKE_US));
   }
 
   /** Segments handed to the application, in order. */
@@ -172,8 +176,32 @@ export class TcpFlow implements RackView {
     this.stopped = true;
   }
 
+  /** BBR takes the round trip of the handshake for its shortest; CUBIC does not use it, and begins with data. */
+  private open(againUs: number): void {
+    const { pair, o, congestion } = this;
+    if (this.isOpen) return;
+    if (!(congestion instanceof Bbr)) {
+      this.isOpen = true;
+      this.push();
+      return;
+    }
+    const end = o.isUp ? pair.router : pair.server;
+    end.send(o.flow, o.bucket, HANDSHAKE_BYTES, (view, at) => {
+      view.setUint32(at, HANDSHAKE);
+      view.setFloat64(at + 4, pair.nowUs);
+    });
+    pair.events.after(againUs, () => this.open(2 * againUs));
+  }
+
   private handleAck(view: DataView, at: number): void {
     const now = this.pair.nowUs;
+    if (!this.isOpen) {
+      this.isOpen = true;
+      this.noteRtt(now - view.getFloat64(at + 4));
+      (this.congestion as Bbr).begin(now, this.minRttUs);
+      this.push();
+      return;
+    }
     const ack = view.getUint32(at);
     const echoUs = view.getFloat64(at + 4);
     const { congestion, sample } = this;
