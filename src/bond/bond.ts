@@ -55,8 +55,6 @@ import { innerMtuOf, retune } from './tuning.ts';
 
 /** Packets that may wait in front of the paths. */
 const QUEUE_LIMIT = 4096;
-/** So long a path may be silent before what waits is judged without it. */
-const GRACE_US = 500_000;
 const KEEPALIVE_US = 1_000_000;
 const IDLE_KEEPALIVE_US = 15_000_000;
 const IDLE_AFTER_US = 10_000_000;
@@ -333,7 +331,8 @@ export class Bond implements PathOwner {
     let up = false;
     for (const p of this.paths) if (p?.state === 'up') up = true;
     for (const p of this.paths) if (p !== undefined) p.isLastResort = !up;
-    if (state === 'suspect') this.lanes.graceUntil(nowUs + GRACE_US);
+    if (state === 'suspect') this.lanes.noteSilent(nowUs);
+    else if (state === 'up') this.lanes.noteUp();
     if (!this.steering.isPlain) this.steering.refresh();
     this.retune(nowUs);
     this.owner.handlePathState(this, path, state, nowUs);

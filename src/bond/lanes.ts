@@ -11,6 +11,9 @@ import { Spread } from './spread.ts';
 
 /** A lane whose own paths are full falls behind the others by so much at the most: on a path that it shares it would go before them for as long. */
 const MOST_CREDIT_BYTES = 3028;
+/** So long a path may be silent before what waits is judged without it; and so long afterwards a flow's first drop tells it of the rate that is gone. */
+const GRACE_US = 500_000;
+const THIN_US = 3_000_000;
 
 /** One class's queue. */
 export class Lane {
@@ -128,9 +131,17 @@ export class Lanes {
     return this.sum((queue) => queue.droppedByLimit);
   }
 
-  /** Nothing is dropped for waiting too long until then. */
-  graceUntil(us: number): void {
-    for (const { queue } of this.all) queue.graceUntilUs = us;
+  /** A path has fallen silent. Most are back soon: nothing is dropped for waiting too long until then. */
+  noteSilent(nowUs: number): void {
+    for (const { queue } of this.all) {
+      queue.graceUntilUs = nowUs + GRACE_US;
+      queue.thinUntilUs = queue.graceUntilUs + THIN_US;
+    }
+  }
+
+  /** One is up. */
+  noteUp(): void {
+    for (const { queue } of this.all) queue.thinUntilUs = 0;
   }
 
   /** The peer knows of no number any more. */

@@ -14,12 +14,11 @@
  *                           └─▶ leaves next by path 1      └─▶ leaves next by path 2
  */
 import { MAX_PATHS, seqAdd } from '../wire/header.ts';
+import { Codel, INTERVAL_US } from './codel.ts';
 import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
 
 /** Number of buckets: what 10 bits of the data header can name (docs/protocol.md §4.1). */
 export const BUCKETS = 1024;
-/** CoDel's interval, unless a flow's round trip is longer. Source: RFC 8289 §4.3. */
-export const INTERVAL_US = 100_000;
 /** Bytes a bucket may send in a turn: one full packet. Source: RFC 8290 §4.1.1. */
 const QUANTUM_BYTES = 1514;
 /** A packet that waited so long, because no path was up, is of no use to anybody any more. */
@@ -49,8 +48,10 @@ export class FlowQueue {
   intervalUs = INTERVAL_US;
   /** Bytes that may wait in all; set by the bond from its paths. */
   limitBytes = Number.POSITIVE_INFINITY;
-  /** Until then CoDel does not judge and bytes have no limit: a path has just fallen silent, and most are back soon. */
-  graceUntilUs = 0;
+  /** Until then CoDel does not judge, and bytes have no limit an interval longer: a path has just fallen silent, and most are back soon. */
+  graceUntilUs = Number.NEGATIVE_INFINITY;
+  /** And until then, unless it is back, a flow that has waited too long loses all that has (`thin`). */
+  thinUntilUs = 0;
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
   sparse = false;
 
@@ -63,11 +64,7 @@ export class FlowQueue {
   private readonly deficit = new Int32Array(BUCKETS);
   private readonly list = new Uint8Array(BUCKETS);
   private readonly nextBucket = new Int32Array(BUCKETS).fill(NONE);
-  private readonly firstAboveUs = new Float64Array(BUCKETS);
-  private readonly dropNextUs = new Float64Array(BUCKETS);
-  private readonly dropCount = new Int32Array(BUCKETS);
-  private readonly lastCount = new Int32Array(BUCKETS);
-  private readonly dropping = new Uint8Array(BUCKETS);
+  private readonly codel = new Codel(BUCKETS);
   private readonly sequences: Int32Array;
   /** The last packet of each bucket that has its number already, or NONE; and the bytes up to and with it. */
   private readonly mark = new Int32Array(BUCKETS).fill(NONE);
@@ -121,7 +118,11 @@ export class FlowQueue {
       this.append(NEW, b);
     } else if (this.backlog[b] === pool.length[slot] && this.list[b] === OLD && this.deficit[b] > 0)
       this.appendAgain(b);
-    if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs)) this.shed();
+    if (
+      this.packets > this.limitPackets ||
+      (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs + this.intervalUs)
+    )
+      this.shed();
   }
 
   /** The slot that is next, after CoDel has had its say, or NONE; it stays, asking again is harmless. `isBulkOnly`: sparse flows that wait for a path are passed over. */
@@ -325,42 +326,42 @@ export class FlowQueue {
 
   /** CoDel's dequeue, run on the head of a bucket until a packet stands there that may go (RFC 8289 §5.5). */
   private judge(b: number, nowUs: number): void {
+    const { codel, intervalUs } = this;
     let late = this.isLate(b, nowUs);
-    if (this.dropping[b] === 1) {
-      if (!late) {
-        this.dropping[b] = 0;
-        return;
-      }
-      while (nowUs >= this.dropNextUs[b] && this.dropping[b] === 1) {
-        this.dropCount[b]++;
-        const dropped = this.punish(b);
-        late = dropped ? this.isLate(b, nowUs) : late;
-        if (!late) this.dropping[b] = 0;
-        else this.dropNextUs[b] += this.intervalUs / Math.sqrt(this.dropCount[b]);
-        if (!dropped) return;
-      }
-    } else if (late) {
-      this.punish(b);
-      const recent = this.dropCount[b] - this.lastCount[b];
-      this.dropCount[b] = recent > 1 && nowUs - this.dropNextUs[b] < 16 * this.intervalUs ? recent : 1;
-      this.lastCount[b] = this.dropCount[b];
-      this.dropping[b] = 1;
-      this.dropNextUs[b] = nowUs + this.intervalUs / Math.sqrt(this.dropCount[b]);
+    if (!codel.isDropping(b)) {
+      if (!late) return;
+      codel.begin(b, intervalUs, nowUs);
+      if (nowUs < this.thinUntilUs) this.thin(b, nowUs);
+      else this.punish(b);
+    } else if (!late) codel.end(b);
+    while (codel.isDue(b, nowUs)) {
+      const dropped = this.punish(b);
+      if (dropped) late = this.isLate(b, nowUs);
+      codel.goOn(b, late, intervalUs);
+      if (!dropped) return;
     }
   }
 
   private isLate(b: number, nowUs: number): boolean {
-    const slot = this.head[b];
-    const isShort = this.backlog[b] <= MIN_BACKLOG_BYTES || nowUs < this.graceUntilUs;
-    if (slot === NONE || isShort || nowUs - this.pool.queuedUs[slot] < this.targetUs) {
-      this.firstAboveUs[b] = 0;
-      return false;
+    const isJudged = this.backlog[b] > MIN_BACKLOG_BYTES && nowUs >= this.graceUntilUs;
+    const isAbove = isJudged && nowUs - this.pool.queuedUs[this.head[b]] >= this.targetUs;
+    return this.codel.isLate(b, isAbove, this.intervalUs, nowUs);
+  }
+
+  /**
+   * A path has died, and the flow's window is too large by what that carried: not the head alone goes, but all that has waited longer than the target. To
+   * the flow it is one loss, and what it sends again finds a queue of that length in place of the old one.
+   */
+  private thin(b: number, nowUs: number): void {
+    const { pool } = this;
+    const waitedUs = nowUs - pool.queuedUs[this.head[b]];
+    while (this.punish(b) && this.backlog[b] - this.markBytes[b] > MIN_BACKLOG_BYTES) {
+      const first = this.mark[b] === NONE ? this.head[b] : pool.next[this.mark[b]];
+      if (nowUs - pool.queuedUs[first] >= this.targetUs) continue;
+      // It takes as long again until the flow has sent that again.
+      this.codel.rest(b, nowUs + waitedUs + this.intervalUs);
+      return;
     }
-    if (this.firstAboveUs[b] === 0) {
-      this.firstAboveUs[b] = nowUs + this.intervalUs;
-      return false;
-    }
-    return nowUs >= this.firstAboveUs[b];
   }
 
   /** Marks the head when its flow speaks ECN, else drops it, or the first without a number. Returns whether one was dropped. */
@@ -371,7 +372,7 @@ export class FlowQueue {
       return false;
     }
     if (this.mark[b] === this.tail[b] && this.mark[b] !== NONE) return false;
-    this.pool.give(this.mark[b] === NONE ? this.pop(b) : this.popAfterMark(b));
+    this.pool.give(this.popAfterMark(b));
     this.droppedByCodel++;
     return true;
   }

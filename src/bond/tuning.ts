@@ -1,13 +1,15 @@
 /**
  * What follows from all paths of a bond together: the inner MTU, the best path for a control datagram, and what the queues should allow for.
  */
+
 import { DATA_OVERHEAD_BYTES } from '../wire/header.ts';
 import { MAX_ACK_DELAY_US } from './arrivals.ts';
+import { INTERVAL_US } from './codel.ts';
 import type { Grouper } from './grouper.ts';
 import type { Lanes } from './lanes.ts';
 import type { Path } from './path.ts';
 import { MAX_PACKET_BYTES } from './pool.ts';
-import { type FlowQueue, INTERVAL_US } from './queue.ts';
+import type { FlowQueue } from './queue.ts';
 import type { ReorderBuffer } from './reorder.ts';
 import type { Paths } from './scheduler.ts';
 import type { Steering } from './steering.ts';

@@ -356,6 +356,44 @@ test('while a path has just fallen silent nothing is dropped for waiting or for 
   }
 });
 
+test('a path that stays silent costs a flow all at once what has waited too long, and nothing more until that can have been sent again', () => {
+  const PACKETS = 60;
+  const graceUntilUs = 600_000;
+  for (const thinUntilUs of [0, 3_000_000]) {
+    const bench = new Bench(4000);
+    const { queue } = bench;
+    Object.assign(queue, { graceUntilUs, thinUntilUs, targetUs: 30_000 });
+    let id = 0;
+    let nowUs = 0;
+    // A packet comes and one leaves each millisecond: all wait for as many.
+    const pass = (forUs: number): number[] => {
+      const out: number[] = [];
+      for (const untilUs = nowUs + forUs; nowUs < untilUs; nowUs += 1_000) {
+        bench.offer(id++, 0, 1400, false, nowUs);
+        if (queue.packets > PACKETS || out.length > 0) out.push(bench.take(nowUs)?.id ?? -1);
+      }
+      return out;
+    };
+    pass(graceUntilUs + 95_000);
+    assert.equal(queue.droppedByCodel, 0);
+    const out = pass(10_000);
+    const cut = queue.droppedByCodel;
+    if (thinUntilUs === 0) {
+      assert.equal(cut, 1);
+      continue;
+    }
+    assert.ok(cut > 25 && cut <= PACKETS - 29, `${cut} of ${PACKETS}`);
+    // From the head, so that the flow hears of it soon.
+    assert.ok(out.includes(out[0] + out.length - 1 + cut), `${out}, ${cut} dropped`);
+    // It sends that again, and keeps its queue as it was.
+    for (let i = 0; i < cut; i++) bench.offer(id++, 0, 1400, false, nowUs);
+    pass(100_000);
+    assert.equal(queue.droppedByCodel, cut);
+    pass(300_000);
+    assert.ok(queue.droppedByCodel > cut);
+  }
+});
+
 test('where many flows have little waiting a slower path gets the one whose turn comes when it has arrived', () => {
   const make = (): Bench => {
     const bench = new Bench(4000);

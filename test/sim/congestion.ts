@@ -107,7 +107,7 @@ export class Cubic implements Congestion {
   }
 
   handleRecovered(): void {
-    this.cwnd = Math.max(2, Math.min(this.cwnd, this.ssthresh));
+    this.cwnd = Math.max(2, Math.floor(this.ssthresh));
   }
 
   handleTimeout(isFirst: boolean, pipe: number): void {

@@ -118,7 +118,7 @@ for (const congestion of ['cubic', 'bbr'] as const) {
   test(`${congestion}: a tail that was lost is found by a probe, without a time-out`, () => {
     const { line, tcp } = overSilence(congestion, 3 * ONE_WAY_US, 'loses');
     const { delivered } = tcp;
-    line.run(400_000);
+    line.run(500_000);
     assert.equal(tcp.timeouts, 0);
     assert.ok(tcp.probes > 0);
     assert.ok(tcp.delivered > delivered + WINDOW, `${tcp.delivered - delivered} segments`);
@@ -160,4 +160,19 @@ test('bbr: a flow that begins late opens its window at once; its shortest round 
   const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: 4096, congestion: 'bbr', startUs });
   line.run(startUs + 20 * ONE_WAY_US);
   assert.ok(tcp.cwnd > 200, `${tcp.cwnd} segments`);
+});
+
+test('after many losses at once the window is the new threshold, whatever was under way', () => {
+  const line = new Line();
+  const tcp = new TcpFlow(line, { isUp: false, flow: 1, bucket: 1, maxWindow: WINDOW });
+  line.run(WARM_US);
+  const { cwnd } = tcp;
+  line.fate = 'lose';
+  // The whole window but what a probe finds.
+  line.run(2 * ONE_WAY_US);
+  line.fate = 'pass';
+  line.run(600_000);
+  assert.equal(tcp.timeouts, 0);
+  assert.ok(tcp.losses > 100, `${tcp.losses}`);
+  assert.ok(tcp.cwnd >= 0.7 * cwnd - 1, `${tcp.cwnd} of ${cwnd}`);
 });

@@ -255,7 +255,7 @@ export class TcpFlow implements RackView {
     sample.inRecovery = this.recoverTo >= 0;
     sample.lost = this.losses - lossesBefore;
     congestion.handleAck(sample);
-    if (this.recoverTo >= 0 && congestion.isReduced) this.prr(newly);
+    if (this.recoverTo >= 0 && congestion.isReduced) this.prr(newly, isForward && sample.lost === 0);
     this.push(newDataOnly);
   }
 
@@ -353,13 +353,14 @@ export class TcpFlow implements RackView {
     this.probeAtUs = Number.POSITIVE_INFINITY;
   }
 
-  private prr(newly: number): void {
+  /** `isSafe`: the flow moves on and nothing more is lost; only then the window grows towards the new threshold. Source: RFC 9937, as Linux has it. */
+  private prr(newly: number, isSafe: boolean): void {
     this.prrDelivered += newly;
     let count: number;
     const { ssthresh } = this.congestion;
     if (this.pipe > ssthresh) {
       count = Math.ceil((this.prrDelivered * ssthresh) / this.recoverFrom) - this.prrOut;
-    } else count = Math.min(ssthresh - this.pipe, Math.max(this.prrDelivered - this.prrOut, newly) + 1);
+    } else count = Math.min(ssthresh - this.pipe, Math.max(this.prrDelivered - this.prrOut, newly) + (isSafe ? 1 : 0));
     this.congestion.cwnd = Math.max(this.pipe + Math.max(count, this.prrOut === 0 ? 1 : 0), 1);
   }
 
