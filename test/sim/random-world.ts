@@ -4,6 +4,8 @@ import type { PlainLinkSettings } from '../../src/lab/link.ts';
 import { parseScenario, type Scenario, type ScenarioLink, type Step } from '../../src/lab/scenario.ts';
 
 const SECONDS = 4;
+/** What the queue of any modem takes: some full packets, however slow the line. */
+const LEAST_QUEUE_BITS = 4 * 12_000;
 
 /** Between both, small and large alike. */
 function log(random: Random, from: number, to: number): number {
@@ -11,7 +13,8 @@ function log(random: Random, from: number, to: number): number {
 }
 
 function oneWay(random: Random, bps: number, delayUs: number, kind: number): PlainLinkSettings {
-  const out: PlainLinkSettings = { rateBps: Math.round(bps), delayUs, queueUs: log(random, 20e3, 1e6) };
+  const queueUs = Math.max(log(random, 20e3, 1e6), (LEAST_QUEUE_BITS * 1e6) / bps);
+  const out: PlainLinkSettings = { rateBps: Math.round(bps), delayUs, queueUs };
   if (kind < 0.25) out.jitterUs = random() * Math.min(40e3, delayUs);
   else if (kind < 0.4) out.lossRate = log(random, 0.001, 0.03);
   else if (kind < 0.5) out.bursts = { enterRate: log(random, 0.0005, 0.01), leaveRate: 0.1, lossRate: 0.5 };
