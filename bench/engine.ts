@@ -8,7 +8,7 @@ import { heapMemory, type Memory } from '../src/base/memory.ts';
 import { Endpoint } from '../src/bond/endpoint.ts';
 import type { Peer } from '../src/bond/peer.ts';
 import { NONE, SLOT_BYTES } from '../src/bond/pool.ts';
-import { Transmit } from '../src/bond/sender.ts';
+import { Transmit } from '../src/bond/transmit.ts';
 import { nodeHandshakeCrypto } from '../src/io/crypto.ts';
 import { ENDPOINT_BYTES, writeEndpoint } from '../src/io/endpoint.ts';
 import { openNullAead } from '../test/sim/aead.ts';

@@ -40,8 +40,8 @@ import { Outbox } from './outbox.ts';
 import { ENDPOINT_BYTES, type Path, type PathState } from './path.ts';
 import { Peer, RETRY_FIRST_US, SessionTable } from './peer.ts';
 import { DATA_HEADER_AT, MAX_PACKET_BYTES, NONE, PacketPool, SLOT_BYTES } from './pool.ts';
-import type { Transmit } from './sender.ts';
 import type { Session } from './session.ts';
+import type { Transmit } from './transmit.ts';
 
 /** Source: docs/protocol.md §3.4. */
 const RETRY_MOST_US = 2_000_000;

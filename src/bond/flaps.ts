@@ -11,9 +11,6 @@ const SHORT_LIFE_US = 700_000;
 const FIRST_PROOF = 8;
 const MOST_SHORT = 7;
 
-/** A path on proof is asked so often. */
-export const PROOF_PROBE_US = 50_000;
-
 /** The record of one path. No clock: time is an argument. */
 export class Flaps {
   private aliveUs = 0;

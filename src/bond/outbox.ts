@@ -1,6 +1,6 @@
 /** Messages of handshakes and of set-up that wait to be sent, each with a copy of the endpoint record it goes to. */
 import type { Memory } from '../base/memory.ts';
-import type { Transmit } from './sender.ts';
+import type { Transmit } from './transmit.ts';
 
 /** Messages that may wait; more are not taken. */
 const LIMIT = 64;

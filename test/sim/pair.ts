@@ -12,7 +12,7 @@ import { type Random, seeded } from '../../src/base/random.ts';
 import { Endpoint, type EndpointEvent } from '../../src/bond/endpoint.ts';
 import type { Peer } from '../../src/bond/peer.ts';
 import { NONE, PACKET_AT, SLOT_BYTES } from '../../src/bond/pool.ts';
-import { Transmit } from '../../src/bond/sender.ts';
+import { Transmit } from '../../src/bond/transmit.ts';
 import { nodeHandshakeCrypto } from '../../src/io/crypto.ts';
 import { ENDPOINT_BYTES, ENDPOINT_SOCKET, readEndpoint, writeEndpoint } from '../../src/io/endpoint.ts';
 import { DROPPED, LinkModel, type LinkSettings } from '../../src/lab/link.ts';

@@ -11,7 +11,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { assert } from '../../base/error.ts';
 import { Endpoint } from '../../bond/endpoint.ts';
 import { FLAG_CHECKSUM_PARTIAL, NONE, SLOT_BYTES } from '../../bond/pool.ts';
-import { Transmit } from '../../bond/sender.ts';
+import { Transmit } from '../../bond/transmit.ts';
 import { hasAes, openAead } from '../../io/aead.ts';
 import { type Arena, openArena } from '../../io/arena.ts';
 import { nodeHandshakeCrypto } from '../../io/crypto.ts';
