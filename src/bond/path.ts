@@ -10,10 +10,12 @@
  * found lost (handed to the owner, who sends it again). Sizes are outer IP bytes, times µs.
  */
 import { Arrivals, MAX_ACK_DELAY_US, MIN_ACK_DELAY_US, PAUSE_US } from './arrivals.ts';
-import { Flaps, PROOF_PROBE_US } from './flaps.ts';
+import { Flaps } from './flaps.ts';
 import { LEAST_MTU, PathMtu } from './mtu.ts';
-import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
+import { FLAG_ARRIVED, FLAG_CANCELLED, FLAG_OVERFLOWN, FLAG_RESENDING, NONE, type PacketPool } from './pool.ts';
+import { downProbeUs, LOSSY_PROBE_US, PROOF_PROBE_US, SUSPECT_PROBE_US } from './probes.ts';
 import { RateControl } from './rate.ts';
+import { noteRtt } from './rtt.ts';
 import { GONE, IN_FLIGHT, LOST, RING, SentRing } from './sent.ts';
 
 /** The size of an endpoint record: opaque bytes that name the other end's address and the socket (src/io/udp.ts). */
@@ -28,19 +30,10 @@ const MIN_PTO_US = 30_000;
 const INITIAL_RTT_US = 100_000;
 const DOWN_AFTER_PTOS = 3;
 const DOWN_AFTER_US = 150_000;
-/** Probes of a path that is not heard: often at first, since most silences are short. */
-const SUSPECT_PROBE_US = 20_000;
-const SHORT_DOWN_US = 3_000_000;
-const SHORT_DOWN_PROBE_US = 50_000;
-const DOWN_PROBE_US = 200_000;
 /** Not to answer for so long is silence, even if what was sent before has arrived. */
 const SILENCE_US = 100_000;
-/** A lossy path is probed so often: some sixty probes say that it is clean. */
-const LOSSY_PROBE_US = 25_000;
-/** And one that brings no answer at all for so long is silent. */
+/** A lossy path that brings no answer at all for so long is silent. */
 const LOSSY_SILENT_US = 1_000_000;
-const LONG_DOWN_US = 30_000_000;
-const LONG_DOWN_PROBE_US = 1_000_000;
 /** This many unanswered datagrams at a probe time-out are a dead path; fewer may be a lost tail. */
 const SUSPECT_IN_FLIGHT = 3;
 
@@ -50,6 +43,8 @@ const BURST_US = 2_000;
 /** Kinds of sent datagrams, as bits. */
 export const ELICITING = 1;
 export const PROBE_MTU = 2;
+/** The peer has said that it came, but not when: it is not sent again, and its own ACK is waited for. */
+const SPARED = 4;
 
 /** Who owns the path: told what becomes of its slots. */
 export interface PathOwner {
@@ -221,7 +216,7 @@ export class Path {
 
   /**
    * An ACK for this path: `count` ranges as whole numbers, largest first. `arrivalUs`: when the largest arrived, in the peer's clock, unwrapped.
-   * `isOld`: said again because nothing has come since, which is no sign of life. Returns false when it names a datagram that was never sent.
+   * `isOld`: said again because nothing has come since, over a path that may be quicker, before this one's own ACKs: no sign of life, and no measure of anything. Returns false when it names a datagram that was never sent.
    */
   handleAck(ranges: Float64Array, count: number, delayUs: number, arrivalUs: number, isOld: boolean, nowUs: number) {
     const largest = ranges[1];
@@ -234,14 +229,17 @@ export class Path {
     let bytes = 0;
     for (let r = 0; r < count; r++) {
       const from = Math.max(ranges[2 * r], sent.lowest);
-      for (let pn = ranges[2 * r + 1]; pn >= from; pn--) bytes += this.acknowledge(pn, nowUs);
+      for (let pn = ranges[2 * r + 1]; pn >= from; pn--) {
+        if (isOld) this.spare(pn, nowUs);
+        else bytes += this.acknowledge(pn, nowUs);
+      }
     }
+    if (isOld) return true;
     if (largest > this.largestAcked) this.largestAcked = largest;
-    if (isOld) this.rate.noteDelivered(bytes);
-    if (bytes === 0 || isOld) return true;
+    if (bytes === 0) return true;
     this.ptoCount = 0;
     this.lastProgressUs = nowUs;
-    if (isNew) this.noteRtt(nowUs - largestSentUs, delayUs);
+    if (isNew) noteRtt(this, nowUs - largestSentUs, delayUs);
     if (this.state !== 'up' && this.state !== 'closed' && this.state !== 'lossy') {
       // What was given up has arrived: the path was late, not dead, and what is known of its rate still holds.
       const wasLate = this.state === 'suspect' && this.spurious > spuriousBefore;
@@ -346,7 +344,8 @@ export class Path {
     const { sent } = this;
     let large = 0;
     for (let pn = sent.front; pn < sent.next; pn++) {
-      if (sent.isInFlight(pn) && sent.bytes[sent.at(pn)] > LEAST_MTU) large++;
+      if (sent.isInFlight(pn) && (sent.kind[sent.at(pn)] & SPARED) === 0 && sent.bytes[sent.at(pn)] > LEAST_MTU)
+        large++;
     }
     this.mtu.handleSilence(large);
     this.surrender(nowUs);
@@ -370,10 +369,7 @@ export class Path {
         this.setState('down', nowUs);
       }
     } else {
-      const silentUs = nowUs - this.suspectSinceUs;
-      this.nextProbeUs =
-        nowUs +
-        (silentUs > LONG_DOWN_US ? LONG_DOWN_PROBE_US : silentUs > SHORT_DOWN_US ? DOWN_PROBE_US : SHORT_DOWN_PROBE_US);
+      this.nextProbeUs = nowUs + downProbeUs(nowUs - this.suspectSinceUs);
     }
     // What a dead path still has in flight are probes; they would fill the ring.
     this.surrender(nowUs);
@@ -388,6 +384,18 @@ export class Path {
     this.surrendered = sent.next;
     sent.advance();
     this.lossUs = Number.POSITIVE_INFINITY;
+  }
+
+  /** The peer has this one, but what it tells of the path is for the path's own ACK to say: it need not be sent again, no more. */
+  private spare(pn: number, nowUs: number): void {
+    const { sent } = this;
+    const i = sent.at(pn);
+    if (sent.state[i] === LOST) this.acknowledge(pn, nowUs);
+    else if (sent.state[i] === IN_FLIGHT && sent.slot[i] !== NONE) {
+      this.pool.letGo(sent.slot[i], FLAG_ARRIVED);
+      sent.slot[i] = NONE;
+      sent.kind[i] |= SPARED;
+    }
   }
 
   private acknowledge(pn: number, nowUs: number): number {
@@ -437,9 +445,11 @@ export class Path {
     const i = sent.at(pn);
     const size = sent.bytes[i];
     const slot = sent.slot[i];
-    sent.state[i] = LOST;
+    const isSpared = (sent.kind[i] & SPARED) !== 0;
+    sent.state[i] = isSpared ? GONE : LOST;
     this.inFlightBytes -= size;
     this.inFlightEliciting--;
+    if (isSpared) return;
     if ((sent.kind[i] & PROBE_MTU) !== 0) {
       this.mtu.handleProbeLost(size, nowUs);
       return;
@@ -449,6 +459,7 @@ export class Path {
       this.lostDatagrams++;
       this.rate.loss.noteLost();
       if (size > LEAST_MTU) this.mtu.handleLarge(false, sent.sentUs[i], nowUs);
+      if (slot !== NONE && !this.rate.settled) this.pool.flags[slot] |= FLAG_OVERFLOWN;
     }
     if (slot !== NONE && !this.pool.letGoShared(slot)) this.owner.handleLostSlot(slot, this, pn, nowUs);
   }
@@ -473,23 +484,6 @@ export class Path {
     if (sent.isInFlight(sent.lowest)) this.lose(sent.lowest, nowUs, false);
     sent.forgetLowest();
     sent.advance();
-  }
-
-  private noteRtt(rttUs: number, delayUs: number): void {
-    // RFC 9002 §5.3
-    if (rttUs < this.minRttUs) {
-      if (this.minRttUs === Number.POSITIVE_INFINITY) {
-        this.minRttUs = rttUs;
-        this.srttUs = rttUs;
-        this.rttvarUs = rttUs / 2;
-        return;
-      }
-      this.minRttUs = rttUs;
-    }
-    let adjusted = rttUs;
-    if (rttUs >= this.minRttUs + delayUs) adjusted -= delayUs;
-    this.rttvarUs = 0.75 * this.rttvarUs + 0.25 * Math.abs(this.srttUs - adjusted);
-    this.srttUs = 0.875 * this.srttUs + 0.125 * adjusted;
   }
 
   private setState(state: PathState, nowUs: number): void {

@@ -33,6 +33,8 @@ export const FLAG_TWICE = 16;
 export const FLAG_ARRIVED = 32;
 /** Of a sparse flow: goes before others when it is sent again. */
 export const FLAG_SPARSE = 64;
+/** Waiting in the resend queue, lost by a path that searched for its rate and sent too much. */
+export const FLAG_OVERFLOWN = 128;
 
 /** Fixed number of slots in caller's memory, with the numbers that go with each packet. Cost: take and give are O(1). */
 export class PacketPool {

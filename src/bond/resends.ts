@@ -5,7 +5,15 @@
  *                    └ too old, tried too often ─▶ abandon ─▶ takeSkip ─▶ SKIP frame
  */
 import { seqAdd } from '../wire/header.ts';
-import { FLAG_CANCELLED, FLAG_NUMBERED, FLAG_RESENDING, FLAG_SPARSE, NONE, type PacketPool } from './pool.ts';
+import {
+  FLAG_CANCELLED,
+  FLAG_NUMBERED,
+  FLAG_OVERFLOWN,
+  FLAG_RESENDING,
+  FLAG_SPARSE,
+  NONE,
+  type PacketPool,
+} from './pool.ts';
 
 /** A packet is sent at most so often, and not after so long. Source: docs/protocol.md §5. */
 const MAX_TRIES = 4;
@@ -86,7 +94,7 @@ export class Resends {
     if (this.head === NONE) this.tail = NONE;
     if (this.lastSparse === slot) this.lastSparse = NONE;
     pool.next[slot] = NONE;
-    pool.flags[slot] &= ~(FLAG_RESENDING | FLAG_CANCELLED);
+    pool.flags[slot] &= ~(FLAG_RESENDING | FLAG_CANCELLED | FLAG_OVERFLOWN);
     this.length--;
     this.bytes -= pool.length[slot];
   }

@@ -2,6 +2,7 @@
  * The choice of path for the packet at the head of the queue: earliest arrival (docs/protocol.md §7).
  *
  *   arrival(path) = time at which pacing lets it go + one-way delay as it stands then + for a lone packet: share lost × time to send it again
+ *                   + for one that this path has lost, while it searches for its rate or for the second time: time to send it again
  *
  * The path with the earliest arrival gets the packet if it may send now. If it must wait, another one is used at once when the queue
  * would keep the faster paths busy for longer than the slower one's delay costs (ECF, Lim et al., CoNEXT 2017); and it gets not the head
@@ -14,6 +15,8 @@ export type Paths = readonly (Path | undefined)[];
 
 /** The answer of `choosePath`, owned by the caller: a path that may send now, or the time at which to ask again. */
 export interface Choice {
+  /** Asked for a packet that this path lost, and may well lose again; NONE: for any other. */
+  lostBy: number;
   path: Path | undefined;
   /** What the faster paths bring before the chosen one does: the packet to take has so many bytes before it in the queue. */
   depthBytes: number;
@@ -43,6 +46,7 @@ export function choosePath(
     const startUs = Math.max(nowUs, p.nextSendUs);
     if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
     let arrivalUs = arrivalAt(p, startUs);
+    if (i === out.lostBy) arrivalUs += p.resendUs;
     if (urgent) arrivalUs += p.rate.loss.mean * p.resendUs;
     if (arrivalUs < bestArrivalUs) {
       best = p;
@@ -66,7 +70,7 @@ export function choosePath(
   for (let i = 0; i < paths.length; i++) {
     const p = paths[i];
     if (p === undefined || (mask & (1 << i)) === 0 || p.nextSendUs > nowUs || !mayCarry(p, sizeBytes)) continue;
-    const arrivalUs = arrivalAt(p, nowUs);
+    const arrivalUs = arrivalAt(p, nowUs) + (i === out.lostBy ? p.resendUs : 0);
     const depthBytes = broughtBefore(paths, mask, arrivalUs, nowUs);
     if (arrivalUs < secondArrivalUs && depthBytes < queuedBytes) {
       second = p;

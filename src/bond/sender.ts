@@ -35,11 +35,12 @@ import {
 import { Copies } from './copies.ts';
 import type { Lane, Lanes } from './lanes.ts';
 import { ELICITING, type Path, PROBE_MTU } from './path.ts';
-import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, FLAG_SPARSE, NONE, type PacketPool } from './pool.ts';
+import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, FLAG_OVERFLOWN, FLAG_SPARSE, NONE, type PacketPool } from './pool.ts';
 import { Resends } from './resends.ts';
 import type { Choice, Paths } from './scheduler.ts';
 import type { Session } from './session.ts';
 import type { Steering } from './steering.ts';
+import type { Transmit } from './transmit.ts';
 import { bestUp, innerMtuOf, isTooLarge, LEAST_INNER_IPV6 } from './tuning.ts';
 
 /** A run may be paced this far ahead: what a wake-up costs is shared by the datagrams of 0.5 ms. */
@@ -56,18 +57,6 @@ export interface BondCounters {
   txBytes: number;
   rxPackets: number;
   rxBytes: number;
-}
-
-/** A run of datagrams ready to be sent: equal sizes but for the last, one after the other in memory. */
-export class Transmit {
-  /** Where the endpoint record lies. */
-  endpointAt = 0;
-  at = 0;
-  totalBytes = 0;
-  segmentBytes = 0;
-  /** For `Bond.handleSendFailure`. */
-  pathId = 0;
-  isMtuProbe = false;
 }
 
 export class Sender {
@@ -95,7 +84,12 @@ export class Sender {
   private announcedMtu = 0;
   /** Paths that the peer has not been told of yet: they are closed here. */
   private closedMask = 0;
-  private readonly choice: Choice = { path: undefined, depthBytes: 0, wakeUs: Number.POSITIVE_INFINITY };
+  private readonly choice: Choice = {
+    lostBy: NONE,
+    path: undefined,
+    depthBytes: 0,
+    wakeUs: Number.POSITIVE_INFINITY,
+  };
 
   /** `paths`: the bond's own array, which it goes on filling. */
   constructor(
@@ -262,10 +256,17 @@ export class Sender {
       if (choice.path !== undefined) return true;
     }
     const waitingBytes = isResend ? this.resends.bytes : lane.queue.bytes;
+    choice.lostBy = isResend ? this.doubtful(slot) : NONE;
     steering.choose(lane, bytes, urgent, waitingBytes, nowUs, choice);
     if (choice.path !== undefined) return true;
     if (choice.wakeUs < this.wakeUs) this.wakeUs = choice.wakeUs;
     return false;
+  }
+
+  /** The path that has lost this packet, when it is likely to lose it again: it sent too much while it searched for its rate, or has lost it twice. */
+  private doubtful(slot: number): number {
+    const { flags, originPath, tries } = this.pool;
+    return tries[slot] > 1 || (flags[slot] & FLAG_OVERFLOWN) !== 0 ? originPath[slot] : NONE;
   }
 
   /** Seals a run for the path chosen, beginning with `slot`; `isAlone`: of that alone. */

@@ -307,7 +307,7 @@ test('a path that was busy and brings nothing more says once again all that has 
   assert.ok(!path.arrivals.isDue, 'only once');
 });
 
-test('what was said again frees what has arrived and is no sign of life', () => {
+test('what was said again need not be sent again, and is no sign of life', () => {
   const { path, lost, ack, send, pool } = makePath();
   path.open(1500, 0);
   ack([[send(100, 0, false), 0]], 20_000);
@@ -319,6 +319,24 @@ test('what was said again frees what has arrived and is no sign of life', () => 
   assert.equal(lost.length, 6);
   ack([[0, 7]], 100_000, true);
   assert.equal(path.state, 'suspect');
+  assert.equal(path.inFlightBytes, 0);
+});
+
+test('the ACK of a far path is heard although it has been said before over a nearer one', () => {
+  const { path, lost, states, ack, send, pool } = makePath();
+  path.open(1500, 0);
+  ack([[send(100, 0, false), 0]], 90_000);
+  for (let nowUs = 100_000; nowUs < 1_000_000; nowUs += 100_000) {
+    const first = path.nextPacketNumber;
+    for (let i = 0; i < 20; i++) send(1400, nowUs);
+    ack([[0, first + 19]], nowUs + 60_000, true);
+    for (let t = nowUs + 60_000; t < nowUs + 90_000; t += 1_000) path.handleTimeout(t);
+    assert.ok(path.inFlightBytes > 0, 'they are under way until the path says so itself');
+    ack([[0, first + 19]], nowUs + 90_000);
+    assert.deepEqual([path.inFlightBytes, pool.free], [0, SLOTS]);
+  }
+  assert.deepEqual([states, lost], [['waiting', 'up'], []]);
+  assert.ok(Math.abs(path.srttUs - 90_000) < 1_000, `${path.srttUs}`);
 });
 
 test('over a path that brings data and where nothing of ours goes it is asked now and then', () => {

@@ -47,7 +47,7 @@ class Bench {
   /** Of its rate, what the far path carries of other flows. */
   farShare = 0;
   private heldUs = Number.NaN;
-  private readonly choice: Choice = { path: undefined, depthBytes: 0, wakeUs: 0 };
+  private readonly choice: Choice = { lostBy: NONE, path: undefined, depthBytes: 0, wakeUs: 0 };
 
   get paths(): Path[] {
     return [this.near, this.far] as unknown as Path[];
