@@ -56,8 +56,10 @@ const GRACE_US = 2_000_000;
 const KEPT_SHARE = 0.8;
 const BACKOFF_US = 10_000_000;
 const MOST_BACKOFF_US = 160_000_000;
-/** A path that is known to add less than this to what the others carry is not worth the longer round trip. */
-const WORTH_SHARE = 1 / 12;
+/** A path that is known to add less than this to what the others carry is not worth the longer round trip, nor the pauses while a packet is kept back. */
+const WORTH_SHARE = 1 / 5;
+/** Paths that are known to carry no more than this beside what the flow had before are not, either; a tenth of it is headers of our own. */
+const VAIN_SHARE = 1.15;
 /** The least first guess of a path's rate, bytes/µs: below it the path has been seen to be slow, if not yet how slow. */
 const LEAST_GUESS = 0.5;
 /** A part of what the other end holds at most (`HELD_LIMIT` packets). */
@@ -160,7 +162,8 @@ export class Spread {
       const isAlone = (this.mask & (this.mask - 1)) === 0;
       if (isStale || isAlone || nowUs - this.lastOfferedUs > PAUSE_US) this.stop();
       else if (this.state === 'spread') {
-        if (nowUs - this.sinceUs > GRACE_US && this.rate < KEPT_SHARE * this.rateBefore) this.giveUp(nowUs);
+        const isLess = nowUs - this.sinceUs > GRACE_US && this.rate < KEPT_SHARE * this.rateBefore;
+        if (isLess || this.isVain(paths)) this.giveUp(nowUs);
         else if (near !== undefined) this.widen(paths, carriers, near);
         this.hasDipped ||= rate < DIP_SHARE * this.rate;
         this.isLearnt = this.hasDipped && this.rate > LEARNT_SHARE * this.capacityOf(paths);
@@ -299,6 +302,12 @@ export class Spread {
 
   private isFull(path: Path): boolean {
     return path.rate.settled && this.share[path.id] > FULL_SHARE;
+  }
+
+  /** Whether the paths in use are known by now to carry hardly more than the flow did before. */
+  private isVain(paths: Paths): boolean {
+    for (const p of paths) if (p !== undefined && (this.mask & (1 << p.id)) !== 0 && !p.rate.settled) return false;
+    return this.capacityOf(paths) < VAIN_SHARE * this.rateBefore;
   }
 
   /** Of the paths in use. */
