@@ -159,14 +159,16 @@ export class Spread {
       }
     } else {
       this.rate += (rate - this.rate) / 8;
-      const isAlone = (this.mask & (this.mask - 1)) === 0;
-      if (isStale || isAlone || nowUs - this.lastOfferedUs > PAUSE_US) this.stop();
+      const isAlone = this.isAlone;
+      const isOver = isAlone && !(this.state === 'spread' && this.isFarLeft(near));
+      if (isStale || isOver || nowUs - this.lastOfferedUs > PAUSE_US) this.stop();
       else if (this.state === 'spread') {
         const isLess = nowUs - this.sinceUs > GRACE_US && this.rate < KEPT_SHARE * this.rateBefore;
-        if (isLess || this.isVain(paths)) this.giveUp(nowUs);
-        else if (near !== undefined) this.widen(paths, carriers, near);
+        if (!isAlone && (isLess || this.isVain(paths))) this.giveUp(nowUs);
+        else if (!isAlone && near !== undefined) this.widen(paths, carriers, near);
         this.hasDipped ||= rate < DIP_SHARE * this.rate;
-        this.isLearnt = this.hasDipped && this.rate > LEARNT_SHARE * this.capacityOf(paths);
+        this.isLearnt = this.hasDipped && Math.max(rate, this.rate) > LEARNT_SHARE * this.capacityOf(paths);
+        if (isAlone) this.beginAlone(rate, near, nowUs);
       }
     }
     this.offered = 0;
@@ -205,7 +207,7 @@ export class Spread {
     this.waitedUs = nowUs - this.pool.queuedUs[slot];
     this.totalThen = this.total - behindBytes;
     // Over several paths nothing arrives sooner than the farthest brings it, anyway.
-    this.wakeUs = nowUs + this.holdUs + (this.state === 'spread' ? this.spreadUs : 0);
+    this.wakeUs = nowUs + this.holdUs + (this.state === 'spread' && !this.isAlone ? this.spreadUs : 0);
   }
 
   /** The packet that was kept back and leaves now, the caller's from here on, or NONE. */
@@ -284,6 +286,26 @@ export class Spread {
       this.takeIn(next, near);
       if (this.spreadUs > LEAST_SPREAD_ROUNDS * this.nearUs && this.share[next.id] < IDLE_SHARE) return true;
     }
+  }
+
+  /** What the flow carried says nothing any more; it is helped where it does not fill the path that is left. */
+  private beginAlone(rate: number, near: Path | undefined, nowUs: number): void {
+    this.rate = rate;
+    this.sinceUs = nowUs;
+    this.hasDipped = false;
+    this.isLearnt = near === undefined || this.isFull(near);
+  }
+
+  private get isAlone(): boolean {
+    return (this.mask & (this.mask - 1)) === 0;
+  }
+
+  /**
+   * Whether the nearer paths are gone, and the one that is left is so far that the flow does not fill it by itself: it knows their round trip for 10 s more.
+   * When a nearer one is back, the flow fills that sooner without help.
+   */
+  private isFarLeft(near: Path | undefined): boolean {
+    return near !== undefined && this.mask === 1 << near.id && near.minRttUs > 2 * this.nearUs;
   }
 
   /** A farther path is taken in when those that are used are full. */

@@ -167,6 +167,58 @@ test('it ends when the flow pauses, when a path is gone, and when less is carrie
   assert.equal(slower.spread.state, 'watch');
 });
 
+test('when the near path dies the far one is helped while it is not full, until the near one is back', () => {
+  const bench = new Bench();
+  bench.opens = true;
+  bench.run(2.7e6);
+  bench.near.isUp = false;
+  bench.run(400_000);
+  const { holds } = bench;
+  bench.run(2e6);
+  assert.ok(bench.holds > holds + 1, `${bench.holds}`);
+  bench.farShare = 1;
+  bench.run(400_000);
+  const then = bench.holds;
+  bench.run(2e6);
+  assert.equal(bench.holds, then);
+  assert.equal(bench.spread.state, 'spread');
+  bench.near.isUp = true;
+  bench.run(200_000);
+  assert.equal(bench.spread.state, 'watch');
+});
+
+test('a flow that has looked for its shortest round trip and nearly fills the paths is not kept back any more', () => {
+  const bench = new Bench();
+  bench.opens = true;
+  bench.far.rate.capacity = bench.far.rate.pacing = RATE / 3;
+  bench.run(2.7e6);
+  const { holds } = bench;
+  bench.run(2e6);
+  assert.ok(bench.holds > holds + 1);
+  bench.nowUs += 300_000;
+  bench.run(300_000);
+  const then = bench.holds;
+  bench.run(3e6);
+  assert.equal(bench.holds, then);
+  assert.equal(bench.spread.state, 'spread');
+});
+
+test('a far path that adds little is let alone, and given up when that is known only then', () => {
+  const bench = new Bench();
+  bench.opens = true;
+  bench.far.rate.capacity = bench.far.rate.pacing = RATE / 10;
+  bench.run(2.7e6);
+  assert.equal(bench.holds, 0);
+  bench.far.rate.settled = false;
+  bench.far.rate.capacity = 0.6;
+  bench.run(2.7e6);
+  assert.equal(bench.spread.state, 'spread');
+  bench.far.rate.settled = true;
+  bench.far.rate.capacity = RATE / 10;
+  bench.run(400_000);
+  assert.equal(bench.spread.state, 'watch');
+});
+
 test('what is kept back is freed with the association', () => {
   const bench = new Bench();
   bench.run(850_000);
