@@ -25,9 +25,21 @@ const mbit = (value) => (value === undefined ? '' : value.toFixed(1));
 /** One case of each world: goodput and shares, the others, round trips. */
 function tableOfCase(test) {
   const direction = test.split('.')[0];
-  const rows = [['world', 'limit', 'yoke Mbit/s', 'of the limit', 'of its best link alone', 'ping idle → full p95']];
   const others = ['mptcp', 'roundRobin'].filter((name) => lines.some((line) => line[name]?.[test]));
-  rows[0].push(...others.map((name) => (name === 'mptcp' ? 'MPTCP Mbit/s' : 'round robin Mbit/s')));
+  const isPinged = (name) => lines.some((line) => line[name]?.[test]?.pingP95Ms !== undefined);
+  const columns = others.map((name) => (name === 'mptcp' ? 'MPTCP' : 'round robin'));
+  const rows = [
+    [
+      'world',
+      'limit',
+      'yoke Mbit/s',
+      'of the limit',
+      'of its best link alone',
+      'ping idle → full p95',
+      'CPU of a core',
+    ],
+  ];
+  rows[0].push(...columns.map((name, i) => `${name} Mbit/s${isPinged(others[i]) ? ', ping p95' : ''}`));
   for (const line of lines) {
     const f = line[test];
     if (!f) continue;
@@ -38,10 +50,16 @@ function tableOfCase(test) {
       percent(f.share ?? f.many),
       percent(f.best),
       `${f.pingIdleMs.toFixed(0)} → ${f.pingP95Ms.toFixed(0)} ms`,
-      ...others.map((name) => mbit(line[name]?.[test]?.mbit)),
+      f.cpuPercent === undefined ? '' : `${f.cpuPercent.toFixed(0)} %`,
+      ...others.map((name) => {
+        const other = line[name]?.[test];
+        return mbit(other?.mbit) + (other?.pingP95Ms === undefined ? '' : `, ${other.pingP95Ms.toFixed(0)} ms`);
+      }),
     ]);
   }
-  return rows;
+  // What was not measured is no column.
+  const used = rows[0].map((_, i) => rows.some((row, n) => n > 0 && row[i] !== ''));
+  return rows.map((row) => row.filter((_, i) => used[i]));
 }
 
 /** All cases of each world: their shares of the limit, the least of the shares of the best link alone, the worst ping, the most memory. */
