@@ -332,8 +332,8 @@ export class Bond implements PathOwner {
     let up = false;
     for (const p of this.paths) if (p?.state === 'up') up = true;
     for (const p of this.paths) if (p !== undefined) p.isLastResort = !up;
-    if (state === 'suspect') this.lanes.noteSilent(nowUs);
-    else if (state === 'up') this.lanes.noteUp();
+    if (state === 'up') this.lanes.noteUp();
+    else if (state !== 'waiting' && state !== 'down') this.lanes.noteGone(state === 'suspect', nowUs);
     if (!this.steering.isPlain) this.steering.refresh();
     this.retune(nowUs);
     this.owner.handlePathState(this, path, state, nowUs);

