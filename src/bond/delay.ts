@@ -20,6 +20,9 @@ const SPAN_MOST_US = 50_000;
 const MAX_UNREST_US = 80_000;
 /** Spans over which unrest is a mean. */
 const UNREST_SPANS = 16;
+/** What packets meet is a mean over so much time: a rise is believed sooner than a fall. */
+const RISE_US = 20_000;
+const FALL_US = 50_000;
 /** Half of the time over which the base delay is the least: clocks drift, routes change. */
 const BASE_HALF_WINDOW_US = 5_000_000;
 
@@ -32,6 +35,10 @@ export class Delay {
   /** How much the link changes the delay by itself, from one span to the next. */
   jitterUs = 0;
 
+  /** What packets met lately: a mean. */
+  recentUs = 0;
+
+  private recentAtUs = 0;
   private baseUs = Number.POSITIVE_INFINITY;
   private baseBeforeUs = Number.POSITIVE_INFINITY;
   private baseSinceUs = 0;
@@ -62,6 +69,9 @@ export class Delay {
    * making that comes and goes. `fallsBehind`: much less arrives than is sent, which no unrest does.
    */
   note(owdUs: number, srttUs: number, datagramUs: number, isCalm: boolean, fallsBehind: boolean, nowUs: number): void {
+    const overUs = owdUs > this.recentUs ? RISE_US : FALL_US;
+    this.recentUs += (owdUs - this.recentUs) * Math.min(1, (nowUs - this.recentAtUs) / overUs);
+    this.recentAtUs = nowUs;
     if (nowUs - this.baseSinceUs > BASE_HALF_WINDOW_US) {
       this.baseBeforeUs = this.baseUs;
       this.baseUs = owdUs;

@@ -5,6 +5,7 @@
  *   offer ─▶ class of the bucket ─▶ Lane (FlowQueue) ─▶ first, following: by bytes sent
  */
 import { MAX_CLASSES, type Preferences } from '../wire/preferences.ts';
+import { Briefs } from './brief.ts';
 import { NONE, type PacketPool } from './pool.ts';
 import { BUCKETS, FlowQueue } from './queue.ts';
 import { Spread } from './spread.ts';
@@ -41,6 +42,7 @@ export class Lanes {
   private readonly markCe: (offset: number, length: number) => boolean;
   /** A bucket has one order, whichever lane it waits in. */
   private readonly sequences = new Int32Array(BUCKETS);
+  readonly briefs = new Briefs(BUCKETS);
   private now = 0;
   private tried = 0;
 
@@ -61,7 +63,7 @@ export class Lanes {
   /** There are so many classes from now on. Lanes of classes that are gone stay until they are empty, and are never many. */
   setClasses(count: number): void {
     while (this.all.length < Math.min(count, MAX_CLASSES)) {
-      const queue = new FlowQueue(this.pool, this.limitPackets, this.markCe, this.sequences);
+      const queue = new FlowQueue(this.pool, this.limitPackets, this.markCe, this.sequences, this.briefs);
       this.all.push(new Lane(this.all.length, queue));
     }
   }

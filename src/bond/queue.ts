@@ -14,6 +14,7 @@
  *                           └─▶ leaves next by path 1      └─▶ leaves next by path 2
  */
 import { MAX_PATHS, seqAdd } from '../wire/header.ts';
+import { Briefs } from './brief.ts';
 import { Codel, INTERVAL_US } from './codel.ts';
 import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
 
@@ -54,7 +55,7 @@ export class FlowQueue {
   thinUntilUs = 0;
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
   sparse = false;
-
+  readonly briefs: Briefs;
   private readonly pool: PacketPool;
   private readonly limitPackets: number;
   private readonly markCe: (offset: number, length: number) => boolean;
@@ -86,16 +87,18 @@ export class FlowQueue {
   private current = NONE;
 
   /**
-   * `markCe` sets the packet's ECN field to CE and says whether the packet allowed it. `sequences`: the next data sequence of each bucket, shared by the
-   * queues of a bond.
+   * `markCe` sets the packet's ECN field to CE and says whether the packet allowed it. `sequences`: the next data sequence of each bucket; they and
+   * `briefs` are shared by the queues of a bond.
    */
   constructor(
     pool: PacketPool,
     limitPackets: number,
     markCe: (offset: number, length: number) => boolean,
     sequences = new Int32Array(BUCKETS),
+    briefs = new Briefs(BUCKETS),
   ) {
     this.sequences = sequences;
+    this.briefs = briefs;
     this.pool = pool;
     this.limitPackets = limitPackets;
     this.markCe = markCe;
@@ -113,6 +116,7 @@ export class FlowQueue {
     this.backlog[b] += pool.length[slot];
     this.packets++;
     this.bytes += pool.length[slot];
+    this.briefs.note(b, pool.length[slot], nowUs);
     if (this.list[b] === IDLE) {
       this.deficit[b] = QUANTUM_BYTES;
       this.append(NEW, b);
@@ -257,7 +261,7 @@ export class FlowQueue {
   peekLater(depthBytes: number, nowUs: number): number {
     let bytes = Math.min(QUANTUM_BYTES, this.currentBytes);
     for (let b = this.oldHead; b !== NONE; b = this.nextBucket[b]) {
-      if (this.head[b] === NONE || b === this.current) continue;
+      if (this.head[b] === NONE || b === this.current || this.briefs.has(b, this.backlog[b], nowUs)) continue;
       if (bytes >= depthBytes) {
         this.expire(b, nowUs);
         this.judge(b, nowUs);
@@ -311,9 +315,7 @@ export class FlowQueue {
 
   /** Frees everything. */
   clear(): void {
-    for (let b = 0; b < BUCKETS; b++) {
-      while (this.head[b] !== NONE) this.pool.give(this.pop(b));
-    }
+    for (let b = 0; b < BUCKETS; b++) while (this.head[b] !== NONE) this.pool.give(this.pop(b));
   }
 
   private expire(b: number, nowUs: number): void {
@@ -387,9 +389,8 @@ export class FlowQueue {
     const bytes = this.limitBytes * (15 / 16);
     while (this.packets > packets || this.bytes > bytes) {
       let fattest = 0;
-      for (let b = 1; b < BUCKETS; b++) {
+      for (let b = 1; b < BUCKETS; b++)
         if (this.backlog[b] - this.markBytes[b] > this.backlog[fattest] - this.markBytes[fattest]) fattest = b;
-      }
       // What has a number stays: it is about to leave.
       let last = this.mark[fattest];
       let slot = last === NONE ? this.head[fattest] : pool.next[last];

@@ -129,6 +129,8 @@ export class RateControl {
   /** When the link last lost much or was restless, or was not known well enough to tell. */
   private unsteadyUs = 0;
   private isSteady = false;
+  /** When it last lost much, was restless, became slower or was filled for the first time. */
+  private unsureUs = Number.NEGATIVE_INFINITY;
   private stuckQueueUs = 0;
   /** What was acknowledged lately (a mean that fades), and when the last was. */
   private recentBytes = 0;
@@ -171,6 +173,21 @@ export class RateControl {
   /** How much the link changes the delay by itself, from one span to the next; that it sends whole datagrams is no unrest. */
   get unrestUs(): number {
     return Math.max(0, this.delay.jitterUs - FULL_DATAGRAM_BYTES / this.capacity);
+  }
+
+  /** The one-way delay that packets had lately, their mean, not their least. */
+  get recentUs(): number {
+    return this.delay.recentUs;
+  }
+
+  /** Whether a packet may meet another delay than those before it did: the link loses, is restless, has just become slower, or is being filled for the first time. */
+  isUnsure(nowUs: number): boolean {
+    return nowUs - this.unsureUs < STEADY_FOR_US;
+  }
+
+  /** By how much a packet is later in the mean than the earliest of many. */
+  get lateMeanUs(): number {
+    return (LATE_UNREST / 2) * this.unrestUs;
   }
 
   /** The one-way delay of a packet that is late. */
@@ -218,8 +235,9 @@ export class RateControl {
     this.delivery.measure(arrivalUs, arrivalUs - owdUs, windowUs, this.delay.jitterUs, this.starvedUs);
     const queuedUs = Math.max(QUEUED_US, (QUEUED_DATAGRAMS * FULL_DATAGRAM_BYTES) / this.capacity);
     if (owdUs - this.delay.leastUs > queuedUs) this.queuedUs = nowUs;
-    if (this.mode === STARTUP || this.loss.mean > STEADY_LOSS || this.unrestUs > STEADY_UNREST_US)
-      this.unsteadyUs = nowUs;
+    const isUnsure = this.loss.mean > STEADY_LOSS || this.unrestUs > STEADY_UNREST_US;
+    if (isUnsure || this.mode === STARTUP) this.unsteadyUs = nowUs;
+    if (isUnsure || (this.mode === STARTUP && this.recentBytes > TRICKLE_BYTES)) this.unsureUs = nowUs;
     this.isSteady = nowUs - this.unsteadyUs > STEADY_FOR_US;
     const newRound = nowUs >= this.roundEndsUs;
     if (newRound) {
@@ -395,6 +413,7 @@ export class RateControl {
   private noteHeavy(rate: number, nowUs: number): void {
     if (nowUs - this.heavyUs > HEAVY_APART_US) this.heavyRounds = 0;
     this.heavyUs = nowUs;
+    this.unsureUs = nowUs;
     this.heavyCap = rate;
     this.heavyRate = this.heavyRounds++ === 0 ? rate : Math.max(rate, this.heavyRate);
     if (this.heavyRounds < HEAVY_ROUNDS) return;

@@ -10,6 +10,10 @@
  */
 import type { Path } from './path.ts';
 
+/** How far ahead of pacing a path may be used, and below which size (inner and ours). */
+export const AHEAD_US = 100_000;
+export const SMALL_BYTES = 600;
+
 /** Paths by id. */
 export type Paths = readonly (Path | undefined)[];
 
@@ -24,7 +28,7 @@ export interface Choice {
 }
 
 /**
- * Chooses among the paths of `mask` that are up and carry `sizeBytes`. `urgent`: a sparse flow's packet, which waits for the earliest path.
+ * Chooses among the paths of `mask` that are up and carry `sizeBytes`.
  * `queuedBytes`: what is to be sent, from this packet on.
  * `wakeUs` is Infinity when only an acknowledgement can open a window.
  */
@@ -32,7 +36,6 @@ export function choosePath(
   paths: Paths,
   mask: number,
   sizeBytes: number,
-  urgent: boolean,
   queuedBytes: number,
   nowUs: number,
   out: Choice,
@@ -45,9 +48,7 @@ export function choosePath(
     if (p === undefined || (mask & (1 << i)) === 0 || !mayCarry(p, sizeBytes)) continue;
     const startUs = Math.max(nowUs, p.nextSendUs);
     if (startUs > nowUs && startUs < wakeUs) wakeUs = startUs;
-    let arrivalUs = arrivalAt(p, startUs);
-    if (i === out.lostBy) arrivalUs += p.resendUs;
-    if (urgent) arrivalUs += p.rate.loss.mean * p.resendUs;
+    const arrivalUs = arrivalAt(p, startUs) + (i === out.lostBy ? p.resendUs : 0);
     if (arrivalUs < bestArrivalUs) {
       best = p;
       bestArrivalUs = arrivalUs;
@@ -59,10 +60,6 @@ export function choosePath(
   if (best === undefined) return;
   if (best.nextSendUs <= nowUs) {
     out.path = best;
-    return;
-  }
-  if (urgent) {
-    out.wakeUs = best.nextSendUs;
     return;
   }
   let second: Path | undefined;
@@ -79,6 +76,47 @@ export function choosePath(
     }
   }
   out.path = second;
+}
+
+/**
+ * The path that brings a sparse flow's packet first, which waits for it. A small one need not wait for pacing, unless that is behind by more than `AHEAD_US`: what
+ * follows pays for it, and the next one sees the path taken and goes by another. It goes by what packets met just now, in the mean, once the path is known (before, a few must go there, or nobody would learn what its delay does); larger ones, which are what a
+ * bulk flow without a queue sends, by the least delay, as bulk does.
+ */
+export function chooseFirst(
+  paths: Paths,
+  mask: number,
+  sizeBytes: number,
+  mayGoAhead: boolean,
+  nowUs: number,
+  out: Choice,
+): void {
+  const isSmall = mayGoAhead && sizeBytes < SMALL_BYTES;
+  let best: Path | undefined;
+  let bestArrivalUs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < paths.length; i++) {
+    const p = paths[i];
+    if (p === undefined || (mask & (1 << i)) === 0 || !mayCarry(p, sizeBytes)) continue;
+    let arrivalUs = isSmall && p.rate.settled ? meanArrivalAt(p, nowUs) : arrivalAt(p, Math.max(nowUs, p.nextSendUs));
+    arrivalUs += p.rate.loss.mean * p.resendUs;
+    if (i === out.lostBy) arrivalUs += p.resendUs;
+    if (arrivalUs >= bestArrivalUs) continue;
+    best = p;
+    bestArrivalUs = arrivalUs;
+  }
+  out.depthBytes = 0;
+  out.path = undefined;
+  out.wakeUs = Number.POSITIVE_INFINITY;
+  if (best === undefined) return;
+  const turnUs = best.nextSendUs - (isSmall && best.rate.settled ? AHEAD_US : 0);
+  if (turnUs <= nowUs) out.path = best;
+  else out.wakeUs = turnUs;
+}
+
+/** When a packet sent now, or at the path's turn, arrives in the mean. */
+function meanArrivalAt({ rate, nextSendUs }: Path, nowUs: number): number {
+  const startUs = Math.max(nowUs, nextSendUs);
+  return Math.max(startUs + rate.leastUs + rate.lateMeanUs, nextSendUs + rate.recentUs);
 }
 
 /** Not up, but what is sent over it may arrive. */

@@ -281,22 +281,23 @@ export class Sender {
     nowUs: number,
   ): void {
     const { pool, resends, choice, copies } = this;
-    const { queue } = lane;
     const path = choice.path as Path;
     const isEarly = choice.depthBytes > 0;
-    const isSparse = isResend ? (pool.flags[slot] & FLAG_SPARSE) !== 0 : queue.sparse;
+    const isSparse = isResend ? (pool.flags[slot] & FLAG_SPARSE) !== 0 : lane.queue.sparse;
     const segment = pool.length[slot] + DATA_OVERHEAD_BYTES;
     const isWeighted = this.steering.isWeighted(lane);
     const isSpread = !isResend && this.lanes.spread.takes(pool.bucket[slot]);
     const isLone = isAlone || isWeighted || (isSpread && !path.rate.settled);
     if (copies.path === undefined) copies.begin(this.steering.second(lane, path, segment, nowUs), nowUs);
+    const isBrief = isSparse && this.lanes.briefs.has(pool.bucket[slot], 0, nowUs);
+    if (isBrief && this.steering.isPlain) copies.beginBrief(this.paths, path, segment, nowUs);
     const isTwice = copies.path !== undefined && copies.count === 0;
     this.begin(out, bufferAt, path, segment);
     let at = bufferAt;
     for (let n = 1; ; n++) {
       if (isResend) resends.take();
-      else if (isEarly) queue.takeEarly(path.id);
-      else queue.take();
+      else if (isEarly) lane.queue.takeEarly(path.id);
+      else lane.queue.take();
       const size = pool.length[slot] + DATA_OVERHEAD_BYTES;
       if (isSparse && !isResend) pool.flags[slot] |= FLAG_SPARSE;
       if (isTwice) copies.add(slot);
@@ -304,8 +305,9 @@ export class Sender {
       this.sealData(path, slot, at, session, nowUs);
       at += size;
       if (isLone || n >= MAX_RUN || size < segment || path.nextSendUs > nowUs + AHEAD_US || !path.hasRoom()) break;
-      slot = isResend ? resends.peek(nowUs) : queue.peek(nowUs, !isSparse);
-      if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : queue.sparse !== isSparse)) break;
+      slot = isResend ? resends.peek(nowUs) : lane.queue.peek(nowUs, !isSparse);
+      if (slot === NONE || (isResend ? this.lanes.of(pool.bucket[slot]) !== lane : lane.queue.sparse !== isSparse))
+        break;
       if (isResend && ((pool.flags[slot] & FLAG_SPARSE) !== 0) !== isSparse) break;
       if (!isResend && this.lanes.spread.takes(pool.bucket[slot]) !== isSpread) break;
       if (isEarly) slot = this.peekEarly(lane, path);
@@ -319,14 +321,14 @@ export class Sender {
   /** The copies of the last run, when their path may send them; they are let go when it cannot in time. */
   private pollCopies(out: Transmit, bufferAt: number, session: Session, nowUs: number): boolean {
     const { copies, pool } = this;
+    const path = copies.path;
     let slot = copies.peek();
-    const { path } = copies;
     if (slot === NONE || path === undefined) return false;
     if (copies.isVain(nowUs)) {
       copies.clear((lost) => this.resends.offer(lost, path.id, -1, nowUs));
       return false;
     }
-    if (path.nextSendUs > nowUs || !path.hasRoom()) {
+    if (path.nextSendUs > nowUs + copies.aheadUs || !path.hasRoom()) {
       this.wakeUs = Math.min(copies.untilUs, path.nextSendUs > nowUs ? path.nextSendUs : copies.untilUs);
       return false;
     }
@@ -341,7 +343,7 @@ export class Sender {
       if (size < segment) break;
       slot = copies.peek();
     }
-    if (copies.sent === copies.count) copies.path = undefined;
+    copies.noteSent(path, at - bufferAt);
     out.totalBytes = at - bufferAt;
     return true;
   }
@@ -353,7 +355,6 @@ export class Sender {
     out.pathId = path.id;
     out.isMtuProbe = false;
   }
-
   /** The packet that would be at the head when the slower path has brought it: its bucket's part of the depth. */
   private peekEarly({ queue }: Lane, path: Path): number {
     const slot = queue.peekEarly(path.id, (this.choice.depthBytes * queue.currentBytes) / queue.bytes);

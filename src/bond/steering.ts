@@ -16,7 +16,7 @@ import {
 } from '../wire/preferences.ts';
 import type { Lane } from './lanes.ts';
 import type { Path } from './path.ts';
-import { type Choice, choosePath, type Paths, secondPath } from './scheduler.ts';
+import { type Choice, chooseFirst, choosePath, type Paths, secondPath } from './scheduler.ts';
 import { Spill } from './spill.ts';
 import { Weighted } from './weighted.ts';
 
@@ -118,9 +118,10 @@ export class Steering {
     const c = lane.klass;
     const mode = this.said.mode[c];
     if (mode === MODE_WEIGHTED) this.weighted.choose(paths, this.carriers[c], this.said.weight, sizeBytes, nowUs, out);
-    else if (mode === MODE_REDUNDANT) this.chooseFirst(lane, sizeBytes, nowUs, out);
+    else if (mode === MODE_REDUNDANT) this.chooseTwo(lane, sizeBytes, nowUs, out);
     else if (this.hasCosts && this.spills[c].levels > 1) this.chooseByCost(lane, sizeBytes, urgent, nowUs, out);
-    else choosePath(paths, this.carriers[c], sizeBytes, urgent, waitingBytes, nowUs, out);
+    else if (urgent) chooseFirst(paths, this.carriers[c], sizeBytes, true, nowUs, out);
+    else choosePath(paths, this.carriers[c], sizeBytes, waitingBytes, nowUs, out);
   }
 
   /** Where the copy goes of what leaves by `first`; undefined: there is no other path, or the mode has no copies. */
@@ -140,8 +141,8 @@ export class Steering {
   }
 
   /** The first of two paths: while none is up, one that may be late only. */
-  private chooseFirst({ klass }: Lane, sizeBytes: number, nowUs: number, out: Choice): void {
-    choosePath(this.paths, this.carriers[klass], sizeBytes, true, 0, nowUs, out);
+  private chooseTwo({ klass }: Lane, sizeBytes: number, nowUs: number, out: Choice): void {
+    chooseFirst(this.paths, this.carriers[klass], sizeBytes, false, nowUs, out);
     if (out.path !== undefined || out.wakeUs !== Number.POSITIVE_INFINITY) return;
     const late = secondPath(this.paths, this.said.paths[klass], 0, undefined, sizeBytes, nowUs);
     if (late?.hasRoom() && late.nextSendUs <= nowUs) out.path = late;
@@ -153,10 +154,14 @@ export class Steering {
     const before = spill.open;
     const level = spill.level(this.paths, bytes, lane.sentBytes, nowUs);
     if (spill.open !== before) this.markStandby(this.paths);
-    choosePath(this.paths, spill.masks[0], sizeBytes, urgent, bytes, nowUs, out);
-    for (let i = 1; i <= level && out.path === undefined && !urgent; i++) {
+    if (urgent) {
+      chooseFirst(this.paths, spill.masks[0], sizeBytes, true, nowUs, out);
+      return;
+    }
+    choosePath(this.paths, spill.masks[0], sizeBytes, bytes, nowUs, out);
+    for (let i = 1; i <= level && out.path === undefined; i++) {
       const { wakeUs } = out;
-      choosePath(this.paths, spill.masks[i], sizeBytes, false, bytes, nowUs, out);
+      choosePath(this.paths, spill.masks[i], sizeBytes, bytes, nowUs, out);
       if (wakeUs < out.wakeUs) out.wakeUs = wakeUs;
     }
   }

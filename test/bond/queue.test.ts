@@ -344,6 +344,35 @@ test('of flows that wait behind a backlog those with no more than a turn’s wor
   assert.equal(bench.take(0)?.sparse, false);
 });
 
+test('no slower path gets the packet of a call that has used up its turn in the place of bulk', () => {
+  const bench = new Bench(4000);
+  let id = 0;
+  for (let i = 0; i < 80; i++) bench.offer(id++, i % 8, 1400, false, 0);
+  for (let i = 0; i < 16; i++) bench.take(0);
+  // No path carries bulk for long: turns do not go round, and the call uses its own up.
+  for (let nowUs = 0; bench.queue.packets < 66; nowUs += 20_000) {
+    bench.offer(1000, 99, 200, false, nowUs);
+    const slot = bench.queue.peek(nowUs);
+    if (!bench.queue.sparse) continue;
+    assert.equal(bench.pool.bucket[slot], 99);
+    bench.pool.give(bench.queue.take());
+  }
+  for (let depthBytes = 0; depthBytes < 14_000; depthBytes += 1_000) {
+    bench.queue.peek(300_000);
+    const slot = bench.queue.peekLater(depthBytes, 300_000);
+    assert.notEqual(slot === NONE ? NONE : bench.pool.bucket[slot], 99);
+  }
+  // The same of a flow that sends more: its turn is as good as another's.
+  for (let i = 0; i < 3; i++) bench.offer(2000, 99, 1400, false, 300_000);
+  let found = false;
+  for (let depthBytes = 0; depthBytes < 14_000; depthBytes += 1_000) {
+    bench.queue.peek(300_000);
+    const slot = bench.queue.peekLater(depthBytes, 300_000);
+    if (slot !== NONE && bench.pool.bucket[slot] === 99) found = true;
+  }
+  assert.ok(found);
+});
+
 test('while a path has just fallen silent nothing is dropped for waiting or for want of room', () => {
   for (const graceUntilUs of [0, 600_000]) {
     const bench = new Bench(4000);

@@ -16,7 +16,7 @@ function pathOf(id: number, delayUs: number, resendUs: number): Path {
 
 function chosen(paths: Path[], lostBy: number, queuedBytes = 1_000): number | undefined {
   const choice: Choice = { lostBy, path: undefined, depthBytes: 0, wakeUs: 0 };
-  choosePath(paths, ALL, 1_400, false, queuedBytes, 1_000_000, choice);
+  choosePath(paths, ALL, 1_400, queuedBytes, 1_000_000, choice);
   return choice.path?.id;
 }
 

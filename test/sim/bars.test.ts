@@ -55,6 +55,7 @@ const CASES: { name: string; links: SimLink[]; bar: number; pingMs: number; seed
     links: [link(50, 50, 6), link(30, 30, 45, { jitterUs: 40_000, queueUs: 200_000 })],
     bar: 0.9,
     pingMs: 90,
+    seed: 3,
   },
   {
     name: '30 and 20 with 25 ms of jitter on both',
