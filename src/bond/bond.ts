@@ -47,11 +47,11 @@ import { Mirror } from './mirror.ts';
 import { ENDPOINT_BYTES, Path, type PathOwner, type PathState } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, MAX_PACKET_BYTES, type PacketPool } from './pool.ts';
 import { ReorderBuffer } from './reorder.ts';
-import { type BondCounters, Sender } from './sender.ts';
+import { Sender } from './sender.ts';
 import type { Session } from './session.ts';
 import { BRINGS_US, isPathSilent, isSilent } from './silence.ts';
 import { Steering } from './steering.ts';
-import type { Transmit } from './transmit.ts';
+import type { BondCounters, Transmit } from './transmit.ts';
 import { innerMtuOf, retune } from './tuning.ts';
 
 /** Packets that may wait in front of the paths. */

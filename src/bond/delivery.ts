@@ -81,3 +81,17 @@ export class Delivery {
     this.limited = starvedUs > sent[o];
   }
 }
+
+/** A rate without what the delay's unrest at the ends of its window does to it: a mean over another such window. */
+export class Steadied {
+  private value = 0;
+  private sinceUs = 0;
+
+  /** `overUs`: length of the mean; 0: none is needed. */
+  note(rate: number, overUs: number, nowUs: number): number {
+    const part = overUs === 0 || this.value === 0 || rate === 0 ? 1 : Math.min(1, (nowUs - this.sinceUs) / overUs);
+    this.value += (rate - this.value) * part;
+    this.sinceUs = nowUs;
+    return this.value;
+  }
+}

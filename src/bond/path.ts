@@ -17,6 +17,7 @@ import { downProbeUs, LOSSY_PROBE_US, PROOF_PROBE_US, SUSPECT_PROBE_US } from '.
 import { RateControl } from './rate.ts';
 import { noteRtt } from './rtt.ts';
 import { GONE, IN_FLIGHT, LOST, RING, SentRing } from './sent.ts';
+import { Train } from './train.ts';
 
 /** The size of an endpoint record: opaque bytes that name the other end's address and the socket (src/io/udp.ts). */
 export const ENDPOINT_BYTES = 48;
@@ -45,6 +46,8 @@ export const ELICITING = 1;
 export const PROBE_MTU = 2;
 /** The peer has said that it came, but not when: it is not sent again, and its own ACK is waited for. */
 const SPARED = 4;
+/** One of several that were sent at once to see how far apart they arrive. */
+export const TRAIN = 8;
 
 /** Who owns the path: told what becomes of its slots. */
 export interface PathOwner {
@@ -71,6 +74,7 @@ export class Path {
   readonly mtu = new PathMtu(1500);
   readonly arrivals = new Arrivals();
   readonly flaps = new Flaps();
+  readonly train = new Train();
 
   srttUs = INITIAL_RTT_US;
   rttvarUs = INITIAL_RTT_US / 2;
@@ -248,6 +252,7 @@ export class Path {
       else if (!wasLate || nowUs - this.suspectSinceUs > SILENCE_US)
         this.flaps.noteAlive(this.state === 'waiting' ? Number.NaN : this.suspectSinceUs, nowUs);
       if (!this.flaps.isOnProof && (wasOnProof || !wasLate)) this.rate.begin(this.srttUs, nowUs);
+      if (this.state === 'waiting') this.train.begin();
       const { isEjected } = this.rate.loss;
       this.nextProbeUs = isEjected ? nowUs : Number.POSITIVE_INFINITY;
       const { mtu } = this;
@@ -260,7 +265,10 @@ export class Path {
     }
     if (isNew) {
       if (this.nextSendUs < nowUs - BURST_US && this.hasRoom()) this.rate.starvedUs = nowUs;
-      this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
+      const i = sent.at(largest);
+      // They came one behind the other: no delay of the link's own.
+      if ((sent.kind[i] & TRAIN) !== 0) this.train.noteArrival(largest, sent.bytes[i], arrivalUs, this.rate, nowUs);
+      else this.rate.handleAck(bytes, arrivalUs, arrivalUs - largestSentUs, this.srttUs, nowUs);
     } else this.rate.noteDelivered(bytes);
     this.findLost(nowUs);
     if (this.state === 'up' && this.rate.loss.isPoison) this.eject(nowUs);
@@ -414,7 +422,11 @@ export class Path {
       this.inFlightBytes -= size;
       this.inFlightEliciting--;
       if (slot !== NONE) this.pool.letGo(slot, FLAG_ARRIVED);
-      if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) this.readmit(nowUs);
+      if (this.state === 'lossy' && this.rate.loss.noteProbe(false, nowUs)) {
+        this.rate.begin(this.srttUs, nowUs);
+        this.nextProbeUs = Number.POSITIVE_INFINITY;
+        this.setState('up', nowUs);
+      }
     } else {
       this.spurious++;
       this.rate.loss.noteFound();
@@ -432,12 +444,6 @@ export class Path {
       }
     }
     return size;
-  }
-
-  private readmit(nowUs: number): void {
-    this.rate.begin(this.srttUs, nowUs);
-    this.nextProbeUs = Number.POSITIVE_INFINITY;
-    this.setState('up', nowUs);
   }
 
   private lose(pn: number, nowUs: number, counts: boolean): void {

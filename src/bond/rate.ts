@@ -14,9 +14,10 @@
  * Units: µs, bytes (outer IP), bytes per µs.
  */
 import { Delay, spanLengthUs } from './delay.ts';
-import { Delivery } from './delivery.ts';
+import { Delivery, Steadied } from './delivery.ts';
 import { Loss } from './loss.ts';
 import { Peaks } from './peaks.ts';
+import { firstGuess } from './train.ts';
 import { TRIAL_SPANS, Trial } from './trial.ts';
 
 /** Standing queue aimed at in the bottleneck. */
@@ -67,9 +68,6 @@ const RESTLESS_US = 2_000;
 /** Fewer bytes within so long make no queue. */
 const TRICKLE_BYTES = 6_000;
 const TRICKLE_US = 150_000;
-const FIRST_DATAGRAMS = 10;
-const FIRST_LEAST_US = 10_000;
-const FIRST_MOST_US = 30_000;
 /** 128 kbit/s: below this no measurement is possible. */
 const MIN_CAPACITY = 0.016;
 /** 100 Gbit/s. */
@@ -102,8 +100,8 @@ export class RateControl {
   starvedUs = 0;
 
   private mode = STARTUP;
-  private steady = 0;
-  private steadyUs = 0;
+  private slowRate = Number.POSITIVE_INFINITY;
+  private readonly steady = new Steadied();
   private roundEndsUs = 0;
   /** When a datagram last came that had waited. */
   private queuedUs = Number.NEGATIVE_INFINITY;
@@ -136,12 +134,11 @@ export class RateControl {
   private recentBytes = 0;
   private ackedUs = 0;
 
-  /** Begins: a first window of ten datagrams (RFC 6928), spread over the round trip, but over no more than a TCP that waits for them may notice. */
+  /** Begins, with a guess. */
   begin(rttUs: number, nowUs: number): void {
-    const first = (FIRST_DATAGRAMS * FULL_DATAGRAM_BYTES) / Math.max(FIRST_LEAST_US, Math.min(FIRST_MOST_US, rttUs));
     this.mode = STARTUP;
     this.unsteadyUs = nowUs;
-    this.capacity = this.clamp(Math.max(first, this.capacity / 2));
+    this.capacity = this.clamp(Math.max(Math.min(firstGuess(rttUs), this.slowRate), this.capacity / 2));
     this.pacing = this.capacity;
     this.flatRounds = 0;
     this.heavyRounds = 0;
@@ -153,6 +150,15 @@ export class RateControl {
     this.drainedUs = nowUs;
     this.roundEndsUs = nowUs;
     this.starvedUs = nowUs;
+  }
+
+  /** A train (train.ts) came apart at this rate; Infinity: it did not tell. Less than any first guess, it is the better one, now and when the path comes back. */
+  noteTrain(rate: number, nowUs: number): void {
+    this.slowRate = rate;
+    if (this.mode !== STARTUP || rate >= this.capacity) return;
+    this.capacity = this.clamp(rate);
+    this.pacing = this.capacity;
+    this.settle(nowUs);
   }
 
   /** Standing queue in the bottleneck, µs. */
@@ -241,7 +247,8 @@ export class RateControl {
     this.isSteady = nowUs - this.unsteadyUs > STEADY_FOR_US;
     const newRound = nowUs >= this.roundEndsUs;
     if (newRound) {
-      if (this.loss.endRound(this.isBusy, this.hadQueue(nowUs))) this.takeCutBack();
+      // The loss is the link's own: what the capacity was, before less was sent because of it, holds.
+      if (this.loss.endRound(this.isBusy, this.hadQueue(nowUs))) this.peaks.note(this.capacityBeforeCut);
       this.roundEndsUs = nowUs + Math.max(srttUs, 10_000);
     }
     if (this.mode === STARTUP) this.startUp(srttUs, nowUs, newRound);
@@ -314,8 +321,13 @@ export class RateControl {
       this.heavyRounds = 0;
       return;
     }
-    this.mode = CRUISE;
     if (this.hadQueue(nowUs)) this.loss.forgetOverflow();
+    this.settle(nowUs);
+  }
+
+  /** The first search is over. */
+  private settle(nowUs: number): void {
+    this.mode = CRUISE;
     this.drainUntilUs = 0;
     this.checkUs = Number.POSITIVE_INFINITY;
     this.stuckSinceUs = nowUs;
@@ -372,7 +384,11 @@ export class RateControl {
   private estimate(target: number, srttUs: number, nowUs: number, newRound: boolean): void {
     const { peaks } = this;
     // Arrivals closer together than the packets were sent have been bunched on the way: the link is not faster for it.
-    const safe = this.steadied(Math.min(this.delivery.rate, this.delivery.sendRate), nowUs);
+    const safe = this.steady.note(
+      Math.min(this.delivery.rate, this.delivery.sendRate),
+      this.unrestUs > RESTLESS_US ? RATE_WINDOW_JITTERS * this.unrestUs : 0,
+      nowUs,
+    );
     peaks.note(safe);
     if (!this.delivery.limited || (this.isBusy && this.delivery.grows)) peaks.noteFull();
     // Whether it grows or only stands, and whoever keeps it: while a queue stands, what is delivered is what the link carries. Where there is unrest, it
@@ -394,15 +410,6 @@ export class RateControl {
       }
     }
     this.capacity = this.clamp(peaks.most);
-  }
-
-  /** A rate without what the delay's unrest at the ends of its window does to it: a mean over another such window. */
-  private steadied(rate: number, nowUs: number): number {
-    const overUs = this.unrestUs > RESTLESS_US ? RATE_WINDOW_JITTERS * this.unrestUs : 0;
-    const part = overUs === 0 || this.steady === 0 || rate === 0 ? 1 : Math.min(1, (nowUs - this.steadyUs) / overUs);
-    this.steady += (rate - this.steady) * part;
-    this.steadyUs = nowUs;
-    return this.steady;
   }
 
   /** Whether we sent about as fast as the link is thought to carry: only then does what arrives slower say something about it. */
@@ -474,11 +481,6 @@ export class RateControl {
   private noteCut(): void {
     this.capacityBeforeCut = this.capacity;
     this.loss.noteCut();
-  }
-
-  /** The loss is the link's own: what the capacity was, before less was sent because of it, holds. */
-  private takeCutBack(): void {
-    this.peaks.note(this.capacityBeforeCut);
   }
 
   private rateWindowUs(srttUs: number): number {

@@ -34,13 +34,13 @@ import {
 } from '../wire/header.ts';
 import { Copies } from './copies.ts';
 import type { Lane, Lanes } from './lanes.ts';
-import { ELICITING, type Path, PROBE_MTU } from './path.ts';
+import { ELICITING, type Path, PROBE_MTU, TRAIN } from './path.ts';
 import { DATA_HEADER_AT, FLAG_CHECKSUM_PARTIAL, FLAG_OVERFLOWN, FLAG_SPARSE, NONE, type PacketPool } from './pool.ts';
 import { Resends } from './resends.ts';
 import type { Choice, Paths } from './scheduler.ts';
 import type { Session } from './session.ts';
 import type { Steering } from './steering.ts';
-import type { Transmit } from './transmit.ts';
+import type { BondCounters, Transmit } from './transmit.ts';
 import { bestUp, innerMtuOf, isTooLarge, LEAST_INNER_IPV6 } from './tuning.ts';
 
 /** A run may be paced this far ahead: what a wake-up costs is shared by the datagrams of 0.5 ms. */
@@ -50,14 +50,6 @@ const MAX_RUN = 44;
 const CONTROL_BYTES = 1400;
 /** A path that is used without pacing is late by so much at the most for those who pace. */
 const MOST_DEBT_US = 20_000;
-
-/** What a bond counts, besides what its paths do. */
-export interface BondCounters {
-  txPackets: number;
-  txBytes: number;
-  rxPackets: number;
-  rxBytes: number;
-}
 
 export class Sender {
   readonly resends: Resends;
@@ -134,7 +126,7 @@ export class Sender {
       const isTold = this.closing || this.closedMask !== 0 || this.steering.configDueUs <= nowUs;
       const check = path.pingDue ? path.mtu.pollCheck(path.nextPacketNumber) : 0;
       if (check !== 0) {
-        this.writeMtuProbe(out, bufferAt, path, check, session, nowUs);
+        this.writePadded(out, bufferAt, path, check, 0, session, nowUs);
         return true;
       }
       if (path.arrivals.isDue || path.pingDue || (path.isUp && isTold)) {
@@ -143,12 +135,12 @@ export class Sender {
         this.writeControl(out, bufferAt, via, path, session, nowUs);
         return true;
       }
-      if (path.isUp) {
-        const probe = path.mtu.pollProbe(nowUs);
-        if (probe !== 0) {
-          this.writeMtuProbe(out, bufferAt, path, probe, session, nowUs);
-          return true;
-        }
+      if (!path.isUp) continue;
+      const isTrain = path.train.poll(path.nextPacketNumber);
+      const probe = isTrain ? path.mtu.bytes : path.mtu.pollProbe(nowUs);
+      if (probe !== 0) {
+        this.writePadded(out, bufferAt, path, probe, isTrain ? TRAIN : 0, session, nowUs);
+        return true;
       }
     }
     if (this.closing) {
@@ -457,11 +449,13 @@ export class Sender {
     this.sealControl(out, bufferAt, at - start, via, kind, session, nowUs);
   }
 
-  private writeMtuProbe(
+  /** A padded PING: whether it passes tells of the path's MTU; of a train, when it arrives of its rate. */
+  private writePadded(
     out: Transmit,
     bufferAt: number,
     path: Path,
     sizeBytes: number,
+    kind: number,
     session: Session,
     nowUs: number,
   ): void {
@@ -470,7 +464,7 @@ export class Sender {
     const plainBytes = sizeBytes - path.outerBytes - CONTROL_OVERHEAD_BYTES;
     const at = writePing(view, start, start + plainBytes);
     writePadding(view, at, start + plainBytes, plainBytes);
-    this.sealControl(out, bufferAt, plainBytes, path, ELICITING | PROBE_MTU, session, nowUs);
+    this.sealControl(out, bufferAt, plainBytes, path, ELICITING | PROBE_MTU | kind, session, nowUs);
   }
 
   private sealControl(

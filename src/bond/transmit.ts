@@ -1,3 +1,13 @@
+/** What the sender gives to those around it. */
+
+/** What a bond counts, besides what its paths do. */
+export interface BondCounters {
+  txPackets: number;
+  txBytes: number;
+  rxPackets: number;
+  rxBytes: number;
+}
+
 /** A run of datagrams ready to be sent: equal sizes but for the last, one after the other in memory. */
 export class Transmit {
   /** Where the endpoint record lies. */
