@@ -17,6 +17,7 @@ import { MAX_PATHS, seqAdd } from '../wire/header.ts';
 import { Briefs } from './brief.ts';
 import { Codel, INTERVAL_US } from './codel.ts';
 import { FLAG_NUMBERED, NONE, type PacketPool } from './pool.ts';
+import { Row } from './row.ts';
 
 /** Number of buckets: what 10 bits of the data header can name (docs/protocol.md §4.1). */
 export const BUCKETS = 1024;
@@ -29,10 +30,6 @@ const MIN_BACKLOG_BYTES = 3028;
 
 /** A cursor that is deeper than asked for by so much begins again at the head; by less it stays, for too deep is only too early. */
 const DEEPER_BYTES = 20_000;
-
-const IDLE = 0;
-const NEW = 1;
-const OLD = 2;
 
 /** FQ-CoDel over slots of a pool. Owns the slots it holds. Cost: O(1) a packet; O(buckets) for an overflow. */
 export class FlowQueue {
@@ -56,6 +53,7 @@ export class FlowQueue {
   /** Whether the packet that `peek` returned belongs to a sparse flow. */
   sparse = false;
   readonly briefs: Briefs;
+
   private readonly pool: PacketPool;
   private readonly limitPackets: number;
   private readonly markCe: (offset: number, length: number) => boolean;
@@ -63,8 +61,6 @@ export class FlowQueue {
   private readonly tail = new Int32Array(BUCKETS).fill(NONE);
   private readonly backlog = new Int32Array(BUCKETS);
   private readonly deficit = new Int32Array(BUCKETS);
-  private readonly list = new Uint8Array(BUCKETS);
-  private readonly nextBucket = new Int32Array(BUCKETS).fill(NONE);
   private readonly codel = new Codel(BUCKETS);
   private readonly sequences: Int32Array;
   /** The last packet of each bucket that has its number already, or NONE; and the bytes up to and with it. */
@@ -75,15 +71,11 @@ export class FlowQueue {
   private readonly cursor = new Int32Array(MAX_PATHS).fill(NONE);
   private readonly cursorBytes = new Int32Array(MAX_PATHS);
   private cursors = 0;
-  private newHead = NONE;
-  private newTail = NONE;
-  private oldHead = NONE;
-  private oldTail = NONE;
+  /** Buckets that have just become active, and those that keep a backlog, or did. */
+  private readonly fresh = new Row(BUCKETS);
+  private readonly old = new Row(BUCKETS);
   /** Old buckets that were empty, have something again, and have not used up their turn: they use the rest of it at once. */
-  private readonly isAgain = new Uint8Array(BUCKETS);
-  private readonly nextAgain = new Int32Array(BUCKETS).fill(NONE);
-  private againHead = NONE;
-  private againTail = NONE;
+  private readonly again = new Row(BUCKETS);
   private current = NONE;
 
   /**
@@ -117,16 +109,14 @@ export class FlowQueue {
     this.packets++;
     this.bytes += pool.length[slot];
     this.briefs.note(b, pool.length[slot], nowUs);
-    if (this.list[b] === IDLE) {
+    if (this.old.has(b)) {
+      if (this.backlog[b] === pool.length[slot] && this.deficit[b] > 0) this.again.append(b);
+    } else if (!this.fresh.has(b)) {
       this.deficit[b] = QUANTUM_BYTES;
-      this.append(NEW, b);
-    } else if (this.backlog[b] === pool.length[slot] && this.list[b] === OLD && this.deficit[b] > 0)
-      this.appendAgain(b);
-    if (
-      this.packets > this.limitPackets ||
-      (this.bytes > this.limitBytes && nowUs >= this.graceUntilUs + this.intervalUs)
-    )
-      this.shed();
+      this.fresh.append(b);
+    }
+    const isLimited = nowUs >= this.graceUntilUs + this.intervalUs;
+    if (this.packets > this.limitPackets || (this.bytes > this.limitBytes && isLimited)) this.shed();
   }
 
   /** The slot that is next, after CoDel has had its say, or NONE; it stays, asking again is harmless. `isBulkOnly`: sparse flows that wait for a path are passed over. */
@@ -135,42 +125,42 @@ export class FlowQueue {
     for (;;) {
       const again = isBulkOnly ? NONE : this.peekAgain(nowUs);
       if (again !== NONE) return again;
-      const fromNew = this.newHead !== NONE && !isBulkOnly;
-      const b = fromNew ? this.newHead : this.oldHead;
+      const isFresh = this.fresh.head !== NONE && !isBulkOnly;
+      const row = isFresh ? this.fresh : this.old;
+      const b = row.head;
       if (b === NONE || b === passed) return NONE;
-      if (isBulkOnly && this.isAgain[b] === 1 && this.backlog[b] <= QUANTUM_BYTES) {
+      if (isBulkOnly && this.again.has(b) && this.backlog[b] <= QUANTUM_BYTES) {
         if (passed === NONE) passed = b;
         // Its turn has come, and it has something from it: without a new one it would wait for all others soon.
         this.deficit[b] = QUANTUM_BYTES;
-        this.removeHead(false);
-        this.append(OLD, b);
+        row.shift();
+        this.old.append(b);
         continue;
       }
       if (this.deficit[b] <= 0) {
         passed = NONE;
         this.deficit[b] += QUANTUM_BYTES;
-        this.removeHead(fromNew);
-        this.append(OLD, b);
+        row.shift();
+        this.old.append(b);
         continue;
       }
       this.expire(b, nowUs);
       this.judge(b, nowUs);
       if (this.head[b] === NONE) {
-        this.removeHead(fromNew);
+        row.shift();
         // An emptied new bucket passes through the old list once, or a flow of single packets would starve the rest (RFC 8290 §4.2).
-        if (fromNew && this.oldHead !== NONE) this.append(OLD, b);
-        else this.list[b] = IDLE;
+        if (isFresh && this.old.head !== NONE) this.old.append(b);
         continue;
       }
       this.current = b;
-      this.sparse = fromNew;
+      this.sparse = isFresh;
       return this.head[b];
     }
   }
 
   /** The head of a bucket that uses the rest of its turn, or NONE. It keeps its place among the old ones, and gets no more until that comes. */
   private peekAgain(nowUs: number): number {
-    for (let b = this.againHead; b !== NONE; b = this.againHead) {
+    for (let b = this.again.head; b !== NONE; b = this.again.head) {
       if (this.deficit[b] > 0) {
         this.expire(b, nowUs);
         this.judge(b, nowUs);
@@ -180,8 +170,7 @@ export class FlowQueue {
           return this.head[b];
         }
       }
-      this.againHead = this.nextAgain[b];
-      this.isAgain[b] = 0;
+      this.again.shift();
     }
     return NONE;
   }
@@ -190,7 +179,7 @@ export class FlowQueue {
   peekBrief(nowUs: number): number {
     const slot = this.peek(nowUs);
     if (slot === NONE || this.sparse) return slot;
-    for (let b = this.oldHead; b !== NONE; b = this.nextBucket[b]) {
+    for (let b = this.old.head; b !== NONE; b = this.old.next[b]) {
       if (this.head[b] === NONE || this.backlog[b] > QUANTUM_BYTES) continue;
       this.current = b;
       this.sparse = true;
@@ -260,7 +249,7 @@ export class FlowQueue {
    */
   peekLater(depthBytes: number, nowUs: number): number {
     let bytes = Math.min(QUANTUM_BYTES, this.currentBytes);
-    for (let b = this.oldHead; b !== NONE; b = this.nextBucket[b]) {
+    for (let b = this.old.head; b !== NONE; b = this.old.next[b]) {
       if (this.head[b] === NONE || b === this.current || this.briefs.has(b, this.backlog[b], nowUs)) continue;
       if (bytes >= depthBytes) {
         this.expire(b, nowUs);
@@ -315,7 +304,9 @@ export class FlowQueue {
 
   /** Frees everything. */
   clear(): void {
-    for (let b = 0; b < BUCKETS; b++) while (this.head[b] !== NONE) this.pool.give(this.pop(b));
+    for (let b = 0; b < BUCKETS; b++) {
+      while (this.head[b] !== NONE) this.pool.give(this.pop(b));
+    }
   }
 
   private expire(b: number, nowUs: number): void {
@@ -389,8 +380,9 @@ export class FlowQueue {
     const bytes = this.limitBytes * (15 / 16);
     while (this.packets > packets || this.bytes > bytes) {
       let fattest = 0;
-      for (let b = 1; b < BUCKETS; b++)
+      for (let b = 1; b < BUCKETS; b++) {
         if (this.backlog[b] - this.markBytes[b] > this.backlog[fattest] - this.markBytes[fattest]) fattest = b;
+      }
       // What has a number stays: it is about to leave.
       let last = this.mark[fattest];
       let slot = last === NONE ? this.head[fattest] : pool.next[last];
@@ -463,38 +455,5 @@ export class FlowQueue {
     this.backlog[b] -= this.pool.length[slot];
     this.packets--;
     this.bytes -= this.pool.length[slot];
-  }
-
-  private append(list: number, b: number): void {
-    this.list[b] = list;
-    this.nextBucket[b] = NONE;
-    if (list === NEW) {
-      if (this.newHead === NONE) this.newHead = b;
-      else this.nextBucket[this.newTail] = b;
-      this.newTail = b;
-    } else {
-      if (this.oldHead === NONE) this.oldHead = b;
-      else this.nextBucket[this.oldTail] = b;
-      this.oldTail = b;
-    }
-  }
-
-  private appendAgain(b: number): void {
-    if (this.isAgain[b] === 1) return;
-    this.isAgain[b] = 1;
-    this.nextAgain[b] = NONE;
-    if (this.againHead === NONE) this.againHead = b;
-    else this.nextAgain[this.againTail] = b;
-    this.againTail = b;
-  }
-
-  private removeHead(fromNew: boolean): void {
-    if (fromNew) {
-      this.newHead = this.nextBucket[this.newHead];
-      if (this.newHead === NONE) this.newTail = NONE;
-    } else {
-      this.oldHead = this.nextBucket[this.oldHead];
-      if (this.oldHead === NONE) this.oldTail = NONE;
-    }
   }
 }

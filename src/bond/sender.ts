@@ -347,6 +347,7 @@ export class Sender {
     out.pathId = path.id;
     out.isMtuProbe = false;
   }
+
   /** The packet that would be at the head when the slower path has brought it: its bucket's part of the depth. */
   private peekEarly({ queue }: Lane, path: Path): number {
     const slot = queue.peekEarly(path.id, (this.choice.depthBytes * queue.currentBytes) / queue.bytes);
