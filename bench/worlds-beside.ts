@@ -32,19 +32,20 @@ const PLACES: Ends = { near: 'router', far: 'server' };
 /** MPTCP with a subflow over every link. */
 export async function openMptcp(lab: Lab): Promise<Way> {
   const router = lab.namespace('router');
-  const rules = lab.links.map(
-    (link, i) => `rule add from ${link.address} lookup ${TABLE_FROM + i} priority ${RULE_PRIORITY}`,
+  const links = await Promise.all(lab.links.map(({ name }) => addressOf(lab, name)));
+  const rules = links.map(
+    ({ address }, i) => `rule add from ${address} lookup ${TABLE_FROM + i} priority ${RULE_PRIORITY}`,
   );
-  const routes = lab.links.map(
-    (link, i) => `route replace default via ${link.gateway} dev ${link.name} table ${TABLE_FROM + i}`,
+  const routes = links.map(
+    ({ gateway, name }, i) => `route replace default via ${gateway} dev ${name} table ${TABLE_FROM + i}`,
   );
   await ipBatch(router, [...routes, ...rules]);
   for (const place of ['router', 'server'] as const) {
     const limits = ['limits', 'set', 'subflow', String(SUBFLOWS), 'add_addr_accepted', String(SUBFLOWS)];
     await lab.must(place, ['ip', 'mptcp', ...limits]);
   }
-  for (const link of lab.links) {
-    await lab.must('router', ['ip', 'mptcp', 'endpoint', 'add', link.address, 'dev', link.name, 'subflow']);
+  for (const { address, name } of links) {
+    await lab.must('router', ['ip', 'mptcp', 'endpoint', 'add', address, 'dev', name, 'subflow']);
   }
   const joins = async (): Promise<number> => {
     const text = await lab.must('server', ['cat', '/proc/net/netstat']);
@@ -69,6 +70,15 @@ export async function openMptcp(lab: Lab): Promise<Way> {
       );
     },
   };
+}
+
+/** What the router has on a link now: a scenario may have given it another address. */
+async function addressOf(lab: Lab, name: string): Promise<{ name: string; address: string; gateway: string }> {
+  const shown = await lab.must('router', ['ip', '-o', '-4', 'address', 'show', 'dev', name]);
+  const routes = await lab.must('router', ['ip', '-o', '-4', 'route', 'show', 'default', 'dev', name]);
+  const [address, gateway] = [/inet ([\d.]+)/.exec(shown)?.[1], /via ([\d.]+)/.exec(routes)?.[1]];
+  if (!address || !gateway) throw failed(`link ${name}`, 'an address and a gateway', `${shown}${routes}`);
+  return { name, address, gateway };
 }
 
 /** Packets in turn. */
