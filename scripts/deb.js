@@ -123,7 +123,7 @@ async function layDocuments(tree, doc, date, version) {
   packed(changelog(version, date), join(doc, 'changelog.gz'));
   lay('README.md', join(doc, 'README.md'));
   const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
-  for (const name of docs.filter((file) => /\.(md|svg)$/.test(file) && file !== 'plan.md')) {
+  for (const name of docs.filter((file) => /\.(md|svg)$/.test(file))) {
     lay(`docs/${name}`, join(doc, 'docs', name));
   }
   cpSync(join(ROOT, 'examples'), join(doc, 'examples'), { recursive: true });
