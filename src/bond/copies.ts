@@ -7,7 +7,7 @@ import { MAX_PATHS } from '../wire/header.ts';
 import { ALL_PATHS } from '../wire/preferences.ts';
 import type { Path } from './path.ts';
 import { FLAG_ARRIVED, FLAG_TWICE, type PacketPool } from './pool.ts';
-import { AHEAD_US, mayBeLate, type Paths, SMALL_BYTES, secondPath } from './scheduler.ts';
+import { mayBeLate, type Paths, SMALL_AHEAD_US, SMALL_BYTES, secondPath } from './scheduler.ts';
 
 /** Longest wait for the second path. Source: docs/protocol.md §11.3. */
 const WAIT_US = 20_000;
@@ -60,7 +60,7 @@ export class Copies {
     this.creditUs[id] = nowUs;
     if (this.credit[id] <= 0) return;
     this.begin(path, nowUs);
-    this.aheadUs = AHEAD_US;
+    this.aheadUs = SMALL_AHEAD_US;
   }
 
   /** Takes a share in a slot. */

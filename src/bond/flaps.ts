@@ -2,7 +2,7 @@
  * A path that keeps coming and going: from its second short life on it must answer some probes before it carries again, twice as many each
  * time; a longer life makes good for half of the short ones (docs/protocol.md §7).
  *
- *   silent after a short life ─▶ answers ─▶ a probe every PROOF_PROBE_US ─▶ answers … as often as was asked for ─▶ carries
+ *   silent after a short life ─▶ answers ─▶ a probe every PROOF_PROBE_US (probes.ts) ─▶ answers … as often as was asked for ─▶ carries
  */
 
 /** A life is short that ends sooner. */

@@ -11,7 +11,7 @@
 import type { Path } from './path.ts';
 
 /** How far ahead of pacing a path may be used, and below which size (inner and ours). */
-export const AHEAD_US = 100_000;
+export const SMALL_AHEAD_US = 100_000;
 export const SMALL_BYTES = 600;
 
 /** Paths by id. */
@@ -79,7 +79,7 @@ export function choosePath(
 }
 
 /**
- * The path that brings a sparse flow's packet first, which waits for it. A small one need not wait for pacing, unless that is behind by more than `AHEAD_US`: what
+ * The path that brings a sparse flow's packet first, which waits for it. A small one need not wait for pacing, unless that is behind by more than `SMALL_AHEAD_US`: what
  * follows pays for it, and the next one sees the path taken and goes by another. It goes by what packets met just now, in the mean, once the path is known (before, a few must go there, or nobody would learn what its delay does); larger ones, which are what a
  * bulk flow without a queue sends, by the least delay, as bulk does.
  */
@@ -108,7 +108,7 @@ export function chooseFirst(
   out.path = undefined;
   out.wakeUs = Number.POSITIVE_INFINITY;
   if (best === undefined) return;
-  const turnUs = best.nextSendUs - (isSmall && best.rate.settled ? AHEAD_US : 0);
+  const turnUs = best.nextSendUs - (isSmall && best.rate.settled ? SMALL_AHEAD_US : 0);
   if (turnUs <= nowUs) out.path = best;
   else out.wakeUs = turnUs;
 }

@@ -14,6 +14,7 @@ import { MAX_PATHS } from '../wire/header.ts';
 import type { Path } from './path.ts';
 import { NONE, type PacketPool } from './pool.ts';
 import { type Choice, mayCarry, type Paths } from './scheduler.ts';
+import { LEAST_GUESS } from './train.ts';
 
 const LOOK_US = 200_000;
 /** So many looks in a row must find a farther path idle. */
@@ -60,8 +61,6 @@ const MOST_BACKOFF_US = 160_000_000;
 const WORTH_SHARE = 1 / 5;
 /** Paths that are known to carry no more than this beside what the flow had before are not, either; a tenth of it is headers of our own. */
 const VAIN_SHARE = 1.15;
-/** The least first guess of a path's rate, bytes/µs: below it the path has been seen to be slow, if not yet how slow. */
-const LEAST_GUESS = 0.5;
 /** A part of what the other end holds at most (`HELD_LIMIT` packets). */
 const MOST_HELD_BYTES = 2_500_000;
 /**

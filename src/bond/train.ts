@@ -8,8 +8,8 @@
 const FIRST_BYTES = 10 * 1500;
 const FIRST_LEAST_US = 10_000;
 const FIRST_MOST_US = 30_000;
-/** Units: bytes/µs. */
-const LEAST_GUESS = FIRST_BYTES / FIRST_MOST_US;
+/** The least first guess: a path that is believed slower has been seen to be slow. Units: bytes/µs. */
+export const LEAST_GUESS = FIRST_BYTES / FIRST_MOST_US;
 
 /** What a link is taken for that is not known: ten datagrams (RFC 6928) in a round trip, but in no more time than a TCP that waits for them may notice. Units: bytes/µs. */
 export function firstGuess(rttUs: number): number {

@@ -1,7 +1,6 @@
 /**
  * What follows from all paths of a bond together: the inner MTU, the best path for a control datagram, and what the queues should allow for.
  */
-
 import { DATA_OVERHEAD_BYTES } from '../wire/header.ts';
 import { MAX_ACK_DELAY_US } from './arrivals.ts';
 import { INTERVAL_US } from './codel.ts';
